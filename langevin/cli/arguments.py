@@ -1,0 +1,134 @@
+"""Arguments: a parser that suggests the nearest name, and the types of values."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import difflib
+import re
+import sys
+import types
+import typing
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, Literal, NoReturn
+
+from langevin.core.errors import unknown
+
+__all__ = ["Parser", "add_fields", "count", "device", "one_of", "positive", "share", "whole"]
+
+
+class Parser(argparse.ArgumentParser):
+    """argparse without abbreviations, whose errors are one line with the nearest valid spelling; exit code 2."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        kwargs.setdefault("formatter_class", argparse.RawDescriptionHelpFormatter)
+        super().__init__(*args, allow_abbrev=False, **kwargs)
+
+    def parse(self, argv: Sequence[str]) -> argparse.Namespace:
+        """The arguments; an unknown flag is an error that names the nearest one."""
+        args, extra = self.parse_known_args(list(argv))
+        if extra:
+            self.refuse(extra[0])
+        return args
+
+    def refuse(self, argument: str) -> NoReturn:
+        """End with the error for an argument that is not known."""
+        if not argument.startswith("-"):
+            self.error(f"unexpected argument {argument!r}; a value with spaces needs quotes")
+        flag = argument.partition("=")[0]
+        near = difflib.get_close_matches(flag, self._option_string_actions, n=1, cutoff=0.5)
+        self.error(f"unknown flag {flag!r}{f'; did you mean {near[0]!r}?' if near else ''}")
+
+    def error(self, message: str) -> NoReturn:
+        """Print the error and end with exit code 2."""
+        if message.endswith("expected one argument"):
+            message += "; a value that starts with '-' is written --flag=VALUE"
+        print(f"{self.prog}: error: {message}\n(see {self.prog} --help)", file=sys.stderr)
+        raise SystemExit(2)
+
+
+def one_of(kind: str, allowed: Iterable[str]) -> Callable[[str], str]:
+    """The type of a name from a list; another name is an error that suggests the nearest."""
+    names = tuple(allowed)
+
+    def parse(value: str) -> str:
+        if value not in names:
+            raise argparse.ArgumentTypeError(unknown(kind, value, names))
+        return value
+
+    return parse
+
+
+def _number(value: str, kind: type, accepted: Callable[[Any], bool], expected: str) -> Any:
+    try:
+        number = kind(value)
+    except ValueError:
+        number = None
+    if number is None or not accepted(number):
+        raise argparse.ArgumentTypeError(f"expected {expected}, got {value!r}")
+    return number
+
+
+def count(value: str) -> int:
+    """A whole number from 1."""
+    return _number(value, int, lambda n: n >= 1, "a whole number from 1")
+
+
+def whole(value: str) -> int:
+    """A whole number from 0."""
+    return _number(value, int, lambda n: 0 <= n < 2**63, "a whole number from 0")
+
+
+def positive(value: str) -> float:
+    """A finite number from 0."""
+    return _number(value, float, lambda x: 0 <= x < float("inf"), "a number from 0")
+
+
+def share(value: str) -> float:
+    """A number above 0, at most 1."""
+    return _number(value, float, lambda x: 0 < x <= 1, "a number above 0 and at most 1")
+
+
+def device(value: str) -> str:
+    """The spelling of a device; whether it is there is found out when torch is loaded."""
+    if not re.fullmatch(r"cpu|mps|cuda(:\d+)?", value):
+        raise argparse.ArgumentTypeError(f"expected cpu, cuda, cuda:N or mps, got {value!r}")
+    return value
+
+
+def add_fields(parser: argparse.ArgumentParser, spec: type) -> list[str]:
+    """A flag for every field of a dataclass, by its type: numbers, strings, yes/no, a choice, or several of one.
+
+    Returns:
+        The names of the fields.
+
+    Raises:
+        TypeError: a field whose type has no flag.
+    """
+    hints = typing.get_type_hints(spec)
+    names = []
+    for field in dataclasses.fields(spec):
+        options: dict[str, Any] = {"default": None, "help": field.metadata.get("help", "").replace("%", "%%")}
+        annotation = _inner(hints[field.name])
+        origin, inner = typing.get_origin(annotation), typing.get_args(annotation)
+        if origin is Literal:
+            options["type"] = one_of(field.name, inner)
+        elif annotation is bool:
+            options["action"] = argparse.BooleanOptionalAction
+        elif annotation in (int, float, str):
+            options |= {"type": annotation, "metavar": annotation.__name__.upper()}
+        elif origin is tuple and set(inner) <= {int, float}:
+            options |= {"type": inner[0], "nargs": len(inner), "metavar": inner[0].__name__.upper()}
+        else:
+            raise TypeError(f"{spec.__name__}.{field.name}: {annotation} cannot be a flag")
+        parser.add_argument(f"--{field.name.replace('_', '-')}", dest=field.name, **options)
+        names.append(field.name)
+    return names
+
+
+def _inner(annotation: Any) -> Any:
+    """X of ``X | None``."""
+    if typing.get_origin(annotation) in (typing.Union, types.UnionType):
+        rest = [option for option in typing.get_args(annotation) if option is not type(None)]
+        return rest[0] if len(rest) == 1 else annotation
+    return annotation

@@ -1,0 +1,177 @@
+"""``langevin sample NAME …``: draws samples, writes native files and samples.json, prints the paths.
+
+Flags come in three groups: those here, one for each condition of the model (``--prompt``, ``--label`` …),
+and one for each field of its modality's spec (size, seconds, atoms …). All are known, and checked, before
+torch is imported.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from langevin import hub, names, plugins
+from langevin.cli.arguments import Parser, add_fields, count, device, one_of, positive, share, whole
+from langevin.folders import FolderError
+from langevin.modalities.samples import MANIFEST, described, read_manifest
+
+__all__ = ["run"]
+
+EPILOG = """\
+What a model can be conditioned on has a flag of its own; `langevin sample NAME --help` lists them.
+The same model, settings, seed and version give the same samples.
+
+  langevin sample image-emoji --prompt "a red apple" -n 16 --steps 20 --guidance 4 --seed 0 --out runs/apple
+  langevin sample image-emoji --start apple.png --strength 0.6 --prompt "a green apple"
+"""
+CONDITIONS = {"prompt": "a text, taken verbatim", "label": "a class, by name or number"}
+
+
+def run(argv: Sequence[str]) -> int:
+    """Sample and save; prints one path per line, or one JSON object."""
+    known, _ = _parser().parse_known_args([a for a in argv if a not in ("-h", "--help")])
+    help_ = any(a in ("-h", "--help") for a in argv)
+    if known.model is None:
+        parser = _parser()
+        if help_:
+            parser.parse(argv)
+        parser.error(f"which model? one of {', '.join(hub.names()) or '(none ships)'}, or a folder")
+    try:
+        info = hub.info(known.model)
+    except hub.UnknownModel as error:
+        _parser().error(str(error))
+    except FolderError as error:
+        raise ValueError(str(error)) from None
+    parser, spec = _parser_for(info)
+    args = parser.parse(argv)
+    _check(parser, args, info)
+    out = Path(args.out) if args.out else _fresh(Path("runs"), info.name)
+    if not args.overwrite:
+        _check_folder(parser, out, args, info)
+
+    import langevin
+
+    model = langevin.load(known.model, device=args.device)
+    samples = model.sample(args.count, **_settings(args, info, spec, model))
+    paths = samples.save(out, overwrite=args.overwrite)
+    failures = [item.reason for item in samples.failures]
+    if args.json:
+        print(json.dumps({"out": str(out), "files": [str(path) for path in paths], "failures": failures}))
+    else:
+        for path in paths:
+            print(path)
+    if failures:
+        print(f"langevin sample: {len(failures)} of {len(samples)} failed: {failures[0]}", file=sys.stderr)
+    return 0 if paths else 1
+
+
+def _parser(conditions: Sequence[str] | None = None) -> Parser:
+    """The flags of every model; those of the given conditions, or the usual ones."""
+    parser = Parser(prog="langevin sample", epilog=EPILOG, description="Draw samples from a model.")
+    parser.add_argument(
+        "model", nargs="?", metavar="NAME", help="a shipped model (`langevin models`) or a folder"
+    )
+    parser.add_argument("-n", dest="count", type=count, default=16, metavar="N", help="how many (16)")
+    parser.add_argument("--seed", type=whole, default=0, help="of the random stream (0)")
+    parser.add_argument("--out", metavar="DIR", help="where to write (a new folder under runs/)")
+    parser.add_argument("--overwrite", action="store_true", help="replace other samples in DIR")
+    parser.add_argument("--json", action="store_true", help="print one JSON object instead of paths")
+    parser.add_argument("--device", type=device, help="cpu, cuda, cuda:N or mps (the best there is)")
+    parser.add_argument("--batch-size", type=count, metavar="N", help="samples at a time; changes no sample")
+    how = parser.add_argument_group("how")
+    how.add_argument("--steps", type=count, help="solver steps")
+    how.add_argument(
+        "--evaluations", type=count, metavar="N", help="or: a budget of network evaluations per sample"
+    )
+    how.add_argument(
+        "--sampler", type=one_of("sampler", names.SAMPLERS), metavar="NAME", help=", ".join(names.SAMPLERS)
+    )
+    how.add_argument("--grid", type=one_of("grid", names.GRIDS), metavar="NAME", help=", ".join(names.GRIDS))
+    how.add_argument(
+        "--guidance", type=positive, metavar="SCALE", help="scale of classifier-free guidance; 1 is none"
+    )
+    how.add_argument("--start", metavar="FILE", help="start from this instead of from noise")
+    how.add_argument(
+        "--strength", type=share, help="with --start: how much of it is noised, from 0 (kept) to 1"
+    )
+    what = parser.add_argument_group("what")
+    for name in CONDITIONS if conditions is None else conditions:
+        what.add_argument(
+            f"--{name.replace('_', '-')}", dest=f"on_{name}", metavar="X", help=CONDITIONS.get(name)
+        )
+    if conditions is None or "prompt" in conditions:
+        what.add_argument("--negative", metavar="TEXT", help="a prompt to be guided away from")
+    return parser
+
+
+def _parser_for(info: hub.ModelInfo) -> tuple[Parser, list[str]]:
+    """The flags of one model, and the names of those that its modality adds."""
+    # the usual conditions stay, so that the error can say that this model does not take them
+    names_ = list(dict.fromkeys([*info.conditions, *CONDITIONS]))
+    parser = _parser(names_)
+    parser.prog = f"langevin sample {info.name}"
+    group = parser.add_argument_group(f"size ({info.modality})")
+    return parser, add_fields(group, plugins.modality(info.modality).spec)  # type: ignore[arg-type]
+
+
+def _check(parser: Parser, args: argparse.Namespace, info: hub.ModelInfo) -> None:
+    for name in CONDITIONS:
+        if name not in info.conditions and getattr(args, f"on_{name}") is not None:
+            takes = ", ".join(f"--{c.replace('_', '-')}" for c in info.conditions)
+            parser.error(
+                f"{info.name} takes no --{name}; it {f'takes {takes}' if takes else 'is not conditional'}"
+            )
+    if args.negative is not None and "prompt" not in info.conditions:
+        parser.error(f"{info.name} takes no --negative: it has no prompt")
+    if args.steps is not None and args.evaluations is not None:
+        parser.error("--steps and --evaluations both say how long to go on; give one")
+    if args.strength is not None and args.start is None:
+        parser.error("--strength says how much of --start is noised; give --start FILE")
+    if args.start is not None and not Path(args.start).is_file():
+        parser.error(f"--start: there is no file {args.start!r}")
+
+
+def _check_folder(parser: Parser, out: Path, args: argparse.Namespace, info: hub.ModelInfo) -> None:
+    """Refuse a folder with other samples before any work is done; saving checks the rest."""
+    if out.exists() and not out.is_dir():
+        parser.error(f"--out: {out} is a file")
+    if not (out / MANIFEST).exists():
+        return
+    earlier = read_manifest(out)
+    asked = (info.name, args.seed, args.count)
+    if asked != (Path(str(earlier.get("model"))).name, earlier.get("seed"), len(earlier["samples"])):
+        parser.error(f"--out: {out} holds {described(earlier)}; choose another folder, or add --overwrite")
+
+
+def _settings(
+    args: argparse.Namespace, info: hub.ModelInfo, spec: Sequence[str], model: Any
+) -> dict[str, Any]:
+    """The keywords of ``model.sample``: what was given, nothing else."""
+    given = {name: getattr(args, f"on_{name}") for name in info.conditions}
+    for name in (
+        "steps",
+        "evaluations",
+        "sampler",
+        "grid",
+        "guidance",
+        "strength",
+        "negative",
+        "batch_size",
+        *spec,
+    ):
+        given[name] = getattr(args, name)
+    if args.start is not None:
+        given["start"] = model.modality.read(Path(args.start))
+    given = {name: value for name, value in given.items() if value is not None}
+    return {**given, "seed": args.seed, "progress": sys.stderr.isatty()}
+
+
+def _fresh(root: Path, name: str) -> Path:
+    """A folder that is not there yet: runs/NAME, runs/NAME-2, …"""
+    return next(
+        path for k in range(1, 1_000_000) if not (path := root / (name if k == 1 else f"{name}-{k}")).exists()
+    )

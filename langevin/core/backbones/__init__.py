@@ -1,0 +1,18 @@
+"""Backbones: tokens in, tokens (and pair features) out.
+
+    DiT      one stream of tokens, steered by a vector, asking a context by cross-attention
+    MMDiT    tokens and context in one attention, each with its own weights
+
+Both take (tokens, vector, positions, mask, pair, context, context_mask, second, features) and return an
+`Output`. Neither embeds its input nor reads out its answer: `TimeEmbedding` makes the vector, and
+`FinalLayer` turns tokens into an answer.
+"""
+
+from __future__ import annotations
+
+from .dit import Block, DiT, Output
+from .layers import FinalLayer
+from .mmdit import MMDiT
+from .timestep import TimeEmbedding, sinusoidal
+
+__all__ = ["Block", "DiT", "FinalLayer", "MMDiT", "Output", "TimeEmbedding", "sinusoidal"]

@@ -1,0 +1,211 @@
+"""The pieces from which the transformers are made.
+
+A block modulates its normalised input by shift and scale and its output by a gate, all three linear in the
+conditioning vector (adaLN-zero): x + gate * f(LayerNorm(x) * (1 + scale) + shift). At the start every
+gate is zero, hence every block is the identity.
+
+Masks are boolean, True for what is real. A masked key has attention weight exactly 0.
+
+References: Peebles and Xie 2023 (DiT, arXiv:2212.09748, §3.2); Dehghani et al. 2023 (QK-norm,
+arXiv:2302.05442); Hendrycks and Gimpel 2016 (GELU, arXiv:1606.08415).
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from .rotary import Rotation, rotate
+
+__all__ = [
+    "MLP",
+    "Attention",
+    "CrossAttention",
+    "FinalLayer",
+    "RMSNorm",
+    "attend",
+    "attention_bias",
+    "modulate",
+    "per_token",
+    "steering",
+    "xavier",
+    "zero",
+]
+
+
+def modulate(x: Tensor, shift: Tensor, scale: Tensor) -> Tensor:
+    """x * (1 + scale) + shift in one pass; x (B, N, D), shift and scale (B, 1 or N, D)."""
+    return torch.addcmul(shift, x, 1 + scale)
+
+
+def per_token(vector: Tensor) -> Tensor:
+    """(B, D) -> (B, 1, D), which serves all tokens; (B, N, D), one vector per token, stays."""
+    return vector.unsqueeze(1) if vector.ndim == 2 else vector
+
+
+def steering(layer: nn.Linear | None, table: Tensor | None, steer: Tensor, count: int) -> tuple[Tensor, ...]:
+    """Shifts, scales and gates of one block, each (B, 1 or N, D).
+
+    Args:
+        layer: the block's own projection D -> count D, or None.
+        table: (count, D), what the block adds to the shared projection; used when there is no layer.
+        steer: SiLU(vector) (B, 1 or N, D) for a layer, the projected vector (B, 1 or N, count D) for a table.
+        count: how many there are.
+    """
+    if layer is not None:
+        return layer(steer).chunk(count, dim=-1)
+    assert table is not None
+    return (steer + table.flatten()).chunk(count, dim=-1)
+
+
+def xavier(module: nn.Module) -> None:
+    """Xavier-uniform weights and zero biases in all linear layers below `module`."""
+    for layer in module.modules():
+        if isinstance(layer, nn.Linear):
+            nn.init.xavier_uniform_(layer.weight)
+            if layer.bias is not None:
+                nn.init.zeros_(layer.bias)
+
+
+def zero(layer: nn.Linear) -> None:
+    """Zero weight and bias, so that the layer's branch is silent at first."""
+    nn.init.zeros_(layer.weight)
+    if layer.bias is not None:
+        nn.init.zeros_(layer.bias)
+
+
+def attention_bias(mask: Tensor | None, pair: Tensor | None = None) -> Tensor | None:
+    """What `scaled_dot_product_attention` takes as its mask.
+
+    A row that is masked altogether attends to everything instead of to nothing, so that it stays finite;
+    what it computes must not be used.
+
+    Args:
+        mask: (B, M) bool over keys, or None.
+        pair: (B, H, N, M) additive bias, or None.
+
+    Returns:
+        None, bool (B, 1, 1, M) or float (B, H, N, M).
+    """
+    if mask is None:
+        return pair
+    keep = (mask | ~mask.any(-1, keepdim=True))[:, None, None, :]
+    return keep if pair is None else pair.masked_fill(~keep, float("-inf"))
+
+
+class RMSNorm(nn.RMSNorm):
+    """x / sqrt(mean(x^2) + eps) * weight over the last axis."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__(width, eps=1e-6)
+
+    def forward(self, x: Tensor) -> Tensor:
+        if x.device.type != "cpu" or x.dtype != torch.float32:
+            return super().forward(x)
+        scale = x.square().mean(-1, keepdim=True).add(1e-6).rsqrt()
+        return x * scale * self.weight  # 1.3 to 3 times as fast on a CPU as torch's own
+
+
+class MLP(nn.Module):
+    """Linear, GELU (tanh form), Linear."""
+
+    def __init__(self, width: int, hidden: int) -> None:
+        super().__init__()
+        self.up = nn.Linear(width, hidden)
+        self.down = nn.Linear(hidden, width)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.down(F.gelu(self.up(x), approximate="tanh"))
+
+
+class Attention(nn.Module):
+    """Self-attention with optional normalised queries and keys and rotary positions.
+
+    Args:
+        width: channels D of a token.
+        heads: number of heads H; must divide the width.
+        qk_norm: RMS-normalise queries and keys over the channels of a head.
+        asks: False for tokens that are only asked, by others: there is no output layer then.
+    """
+
+    def __init__(self, width: int, heads: int, qk_norm: bool = True, asks: bool = True) -> None:
+        super().__init__()
+        if width % heads:
+            raise ValueError(f"width {width} is not a multiple of heads {heads}")
+        self.heads = heads
+        self.qkv = nn.Linear(width, 3 * width)
+        self.out = nn.Linear(width, width) if asks else nn.Identity()
+        self.q_norm = RMSNorm(width // heads) if qk_norm and asks else None
+        self.k_norm = RMSNorm(width // heads) if qk_norm else None
+
+    def project(self, x: Tensor, rotation: Rotation | None = None) -> tuple[Tensor, Tensor, Tensor]:
+        """Queries, keys and values of the tokens, each (B, N, H, d)."""
+        q, k, v = self.qkv(x).unflatten(-1, (3, self.heads, -1)).unbind(2)
+        q = q if self.q_norm is None else self.q_norm(q)
+        k = k if self.k_norm is None else self.k_norm(k)
+        if rotation is not None:
+            q, k = rotate(q, rotation), rotate(k, rotation)
+        return q, k, v
+
+    def forward(self, x: Tensor, rotation: Rotation | None = None, bias: Tensor | None = None) -> Tensor:
+        """x (B, N, D), bias as `attention_bias` gives it -> (B, N, D)."""
+        return self.out(attend(*self.project(x, rotation), bias))
+
+
+def attend(q: Tensor, k: Tensor, v: Tensor, bias: Tensor | None = None) -> Tensor:
+    """softmax(q k^T / sqrt(d) + bias) v; q (B, N, H, d), k and v (B, M, H, d) -> (B, N, H d)."""
+    q, k, v = q.transpose(1, 2), k.transpose(1, 2), v.transpose(1, 2)  # (B, H, N, d)
+    if bias is not None and bias.dtype != torch.bool:
+        bias = bias.to(q.dtype)
+    return F.scaled_dot_product_attention(q, k, v, attn_mask=bias).transpose(1, 2).flatten(2)
+
+
+class CrossAttention(nn.Module):
+    """Tokens (B, N, D) ask a context (B, M, C); silent at first, since its output layer starts at zero.
+
+    A row whose context is masked altogether, or is empty, gets exactly 0.
+    """
+
+    def __init__(self, width: int, context_width: int, heads: int, qk_norm: bool = True) -> None:
+        super().__init__()
+        self.heads = heads
+        self.q = nn.Linear(width, width)
+        self.kv = nn.Linear(context_width, 2 * width)
+        self.out = nn.Linear(width, width)
+        self.q_norm = RMSNorm(width // heads) if qk_norm else None
+        self.k_norm = RMSNorm(width // heads) if qk_norm else None
+
+    def forward(self, x: Tensor, context: Tensor, mask: Tensor | None = None) -> Tensor:
+        """x (B, N, D), context (B, M, C), mask (B, M) -> (B, N, D)."""
+        if context.shape[1] == 0:
+            return torch.zeros_like(x)
+        q: Tensor = self.q(x).unflatten(-1, (self.heads, -1))
+        k, v = self.kv(context).unflatten(-1, (2, self.heads, -1)).unbind(2)
+        if self.q_norm is not None and self.k_norm is not None:
+            q, k = self.q_norm(q), self.k_norm(k)
+        y = self.out(attend(q, k, v, attention_bias(mask)))
+        return y if mask is None else y * mask.any(-1)[:, None, None].to(y.dtype)
+
+
+class FinalLayer(nn.Module):
+    """adaLN, then a linear layer that starts at zero: tokens (B, N, width) -> (B, N, out).
+
+    Args:
+        width: channels of tokens and vector.
+        out: channels of the answer.
+        eps: of the LayerNorm.
+    """
+
+    def __init__(self, width: int, out: int, eps: float = 1e-6) -> None:
+        super().__init__()
+        self.norm = nn.LayerNorm(width, eps=eps, elementwise_affine=False)
+        self.modulation = nn.Linear(width, 2 * width)
+        self.linear = nn.Linear(width, out)
+        zero(self.modulation)
+        zero(self.linear)
+
+    def forward(self, tokens: Tensor, vector: Tensor) -> Tensor:
+        """tokens (B, N, D), vector (B, D) or (B, N, D) -> (B, N, out)."""
+        shift, scale = self.modulation(F.silu(per_token(vector))).chunk(2, dim=-1)
+        return self.linear(modulate(self.norm(tokens), shift, scale))

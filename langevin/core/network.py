@@ -1,0 +1,143 @@
+"""Network: embeddings, a backbone and one head per leaf, around a modality's tokens.
+
+    tokens --(Linear per leaf, summed)--> backbone(vector, context) --(FinalLayer per leaf)--> output by leaf
+
+The vector holds the time of every leaf's clock and the global part of the conditions; the context holds their
+sequences. A condition that is absent is its embedder's learned null.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from langevin.core.backbones import FinalLayer, TimeEmbedding
+from langevin.core.conditioning import Embedded, Embedder, cat, dropout
+from langevin.core.errors import unknown
+from langevin.core.processes.base import State
+from langevin.core.rng import Stream
+from langevin.core.times import Times
+from langevin.core.tokens import Tokeniser
+
+__all__ = ["Network"]
+
+
+class Network(nn.Module):
+    """The trainable part of a model.
+
+    Args:
+        tokeniser: the modality's way between states and tokens.
+        backbone: takes (tokens, vector, positions, mask, pair, context, context_mask); has ``width``.
+        conditions: embedders by name; vectors as wide as the backbone.
+        clocks: names of the leaves that have clocks of their own; empty for one clock.
+    """
+
+    def __init__(
+        self,
+        tokeniser: Tokeniser,
+        backbone: nn.Module,
+        conditions: Mapping[str, Embedder] | None = None,
+        clocks: Sequence[str] = (),
+    ) -> None:
+        super().__init__()
+        width: int = backbone.width  # type: ignore[assignment]
+        self.tokeniser = tokeniser
+        self.backbone = backbone
+        self.conditions = nn.ModuleDict(dict(conditions or {}))
+        self.clocks = tuple(clocks)
+        self.time = nn.ModuleDict({_key(name): TimeEmbedding(width) for name in self.clocks or ("",)})
+        self.embed_in = nn.ModuleDict({_key(k): nn.Linear(d, width) for k, d in tokeniser.inputs.items()})
+        self.heads = nn.ModuleDict({_key(k): FinalLayer(width, d) for k, d in tokeniser.outputs.items()})
+
+    def embed(self, condition: Mapping[str, Any]) -> dict[str, Embedded]:
+        """Raw condition tensors as embeddings, so that a sampling loop embeds them once.
+
+        Raises:
+            KeyError: a name that this network does not take.
+        """
+        for name in condition:
+            if name not in self.conditions:
+                raise KeyError(unknown("condition", name, self.conditions.keys()))
+        return {
+            name: value if isinstance(value, Embedded) else self.conditions[name](value)
+            for name, value in condition.items()
+        }
+
+    def drop(self, condition: Mapping[str, Any], rates: Mapping[str, float], rng: Stream) -> dict[str, Embedded]:
+        """Embeddings in which each row is replaced by the null with the rate of its name (classifier-free training)."""
+        embedded = self.embed(condition)
+        for name, value in embedded.items():
+            keep = rng.fold("drop", name).uniform((len(rng),)) >= rates.get(name, 0.0)
+            device = next(self.parameters()).device
+            null = self.conditions[name].null(len(rng), device)  # type: ignore[operator]
+            embedded[name] = dropout(value, null, keep.to(device))
+        return embedded
+
+    def batch(self, conditions: Sequence[Mapping[str, Any]], rows: int) -> dict[str, Embedded]:
+        """Several conditions of ``rows`` samples each as one of their total; the null where a name is absent."""
+        device = next(self.parameters()).device
+        parts = [self.embed(condition) for condition in conditions]
+        names = {name for part in parts for name in part}
+        return {
+            name: cat([part[name] if name in part else self.conditions[name].null(rows, device) for part in parts])  # type: ignore[operator]
+            for name in self.conditions
+            if name in names
+        }
+
+    def forward(
+        self, x_t: State, t: Times, condition: Mapping[str, Any] | None = None, mask: Tensor | None = None
+    ) -> Any:
+        """The output by leaf, in the shapes of the state.
+
+        Args:
+            x_t: noisy state, a tensor (B, …) or a dict of them.
+            t: a float, (), (B,) or (B, N) tensor, or a dict of these by clock.
+            condition: raw tensors or embeddings by name.
+            mask: (B, L), True on real elements.
+        """
+        tokens = self.tokeniser.tokens(x_t, mask)
+        first = next(iter(tokens.values.values()))
+        rows = first.shape[0]
+        hidden = sum(self.embed_in[_key(name)](value) for name, value in tokens.values.items())
+        vector = self._time(t, rows, first)
+        embedded = self.embed(condition or {})
+        contexts = []
+        for name, embedder in self.conditions.items():
+            value = embedded[name] if name in embedded else embedder.null(rows, first.device)  # type: ignore[operator]
+            if value.vector is not None:
+                vector = vector + (value.vector if vector.ndim == 2 else value.vector[:, None])
+            if value.context is not None:
+                contexts.append(value)
+        context, context_mask = _contexts(contexts)
+        positions = tokens.positions.expand(rows, -1, -1)
+        out = self.backbone(hidden, vector, positions, tokens.mask, tokens.pair, context, context_mask)
+        values = {name: self.heads[_key(name)](out.tokens, vector) for name in self.tokeniser.outputs}
+        return self.tokeniser.untokens(values, x_t, out.pair)
+
+    def _time(self, t: Times, rows: int, like: Tensor) -> Tensor:
+        """The summed embedding of every clock, (B, D) or (B, N, D)."""
+        total: Any = 0
+        for name in self.clocks or ("",):
+            clock = t[name] if isinstance(t, dict) else t
+            clock = torch.as_tensor(clock, dtype=torch.float32, device=like.device)
+            total = total + self.time[_key(name)](clock.expand(rows) if clock.ndim == 0 else clock)
+        return total
+
+
+def _contexts(values: Sequence[Embedded]) -> tuple[Tensor | None, Tensor | None]:
+    """The sequences of all conditions one after another, with their masks."""
+    if not values:
+        return None, None
+    masks = [
+        v.mask if v.mask is not None else torch.ones(v.context.shape[:2], dtype=torch.bool, device=v.context.device)  # type: ignore[union-attr]
+        for v in values
+    ]
+    return torch.cat([v.context for v in values], 1), torch.cat(masks, 1)  # type: ignore[misc]
+
+
+def _key(name: str) -> str:
+    """A leaf's name as a module name (a lone leaf has the empty one)."""
+    return name or "state"

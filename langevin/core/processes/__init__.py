@@ -1,0 +1,23 @@
+"""Processes: how clean data becomes noise, leaf by leaf, and the leaf rules of the way back."""
+
+from langevin.core.processes.base import LeafProcess, Process, State, join, split
+from langevin.core.processes.discrete import Discrete
+from langevin.core.processes.gaussian import Gaussian
+from langevin.core.processes.product import Product
+from langevin.core.processes.rotations import IGSO3, Geodesic, Rotations
+from langevin.core.processes.torus import Torus
+
+__all__ = [
+    "IGSO3",
+    "Discrete",
+    "Gaussian",
+    "Geodesic",
+    "LeafProcess",
+    "Process",
+    "Product",
+    "Rotations",
+    "State",
+    "Torus",
+    "join",
+    "split",
+]

@@ -1,0 +1,189 @@
+"""What a user asked of a sampler, made definite: names become objects, budgets become steps, strengths become grids."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from langevin.core import grids
+from langevin.core.denoiser import Denoiser
+from langevin.core.guidance import cfg
+from langevin.core.grids import Grid
+from langevin.core.processes import Process
+from langevin.core.samplers import Sampler, preset
+from langevin.core.samplers.base import GridLike, times_of
+
+__all__ = ["Run", "broadcast_conditions", "resolve", "within"]
+
+Guidance = Callable[[Denoiser], Denoiser]
+
+
+@dataclass(frozen=True)
+class Run:
+    """A definite way to sample.
+
+    Attributes:
+        sampler: what makes the moves.
+        times: of the grid, in order.
+        guidance: wraps the denoiser; None for none.
+        about: names and settings, for records.
+    """
+
+    sampler: Sampler
+    times: list[Any]
+    guidance: Guidance | None
+    about: dict[str, Any]
+
+
+def resolve(
+    process: Process,
+    *,
+    steps: int | None,
+    evaluations: int | None,
+    sampler: str | Sampler | None,
+    grid: str | GridLike | None,
+    guidance: float | Guidance | None,
+    negative: Mapping[str, Any] | None,
+    defaults: Mapping[str, Any],
+    strength: float | None = None,
+    rising: bool = False,
+) -> Run:
+    """The run that a call describes.
+
+    Args:
+        process: what is sampled.
+        steps, evaluations, grid: how long; at most one of the first two, and neither with an explicit grid.
+        sampler: a preset's name, a sampler, or None for the model's own.
+        guidance: a weight (classifier-free), a guidance, or None for the model's own.
+        negative: embedded conditions in place of the null.
+        defaults: the model's own ``sampler``, ``steps``, ``guidance`` and curvature ``density``.
+        strength: begin at the time nearest to it, with all steps below it.
+        rising: from data to noise.
+
+    Raises:
+        ValueError: contradictory or unknown settings; the message names what is allowed.
+    """
+    explicit = grid is not None and not isinstance(grid, str)
+    given = [name for name, value in (("steps", steps), ("evaluations", evaluations)) if value is not None]
+    if explicit:
+        given.append("grid")
+    if len(given) > 1:
+        raise ValueError(f"{' and '.join(given)} say the same thing twice; give one of them")
+    name = sampler if sampler is not None else defaults.get("sampler", "angle")
+    found = preset(name) if isinstance(name, str) else None
+    chosen = found.sampler if found else name
+    if not isinstance(chosen, Sampler):
+        raise TypeError(f"sampler must be a name or a Sampler, got {type(chosen).__name__}")
+    make = _maker(grid, found.grid if found else None, defaults) if not explicit else None
+
+    def plan_of(count: int) -> list[Any]:
+        assert make is not None
+        return _falling(make, count, process, strength)
+
+    if make is None:
+        times = within(times_of(grid, process), strength)  # type: ignore[arg-type]
+    elif evaluations is not None:
+        times = _largest(plan_of, chosen, process, evaluations)
+    else:
+        times = plan_of(steps if steps is not None else int(defaults.get("steps", 20)))
+    if rising:
+        times = times[::-1]
+    weight = guidance if guidance is not None else defaults.get("guidance", 1.0)
+    guide = weight if callable(weight) else _weighted(float(weight), negative)
+    if callable(weight) and negative:
+        raise ValueError("a negative condition goes with a guidance weight; with an own guidance give it there (cfg(w, negative=…))")
+    about = {
+        "sampler": name if isinstance(name, str) else repr(chosen),
+        "grid": [round(t, 8) if isinstance(t, float) else t for t in times],
+        "guidance": weight if isinstance(weight, (int, float)) else repr(weight),
+    }
+    return Run(chosen, times, guide, about)
+
+
+def _weighted(weight: float, negative: Mapping[str, Any] | None) -> Guidance | None:
+    if weight == 1.0 and not negative:
+        return None
+    return cfg(weight, negative=dict(negative) if negative else None)
+
+
+def _maker(grid: Any, own: Callable[[int], Grid] | None, defaults: Mapping[str, Any]) -> Callable[[int], Grid]:
+    """Number of steps ↦ grid: the one named, the preset's, or uniform; the model's density where curvature is used."""
+    make: Callable[[int], Grid] = (lambda n: grids.named(grid, n)) if grid else own or grids.uniform
+    if grid == "curvature" or (grid is None and own is grids.curvature):
+        return lambda n: grids.curvature(n, defaults.get("density"))
+    return make
+
+
+def within(times: list[Any], strength: float | None) -> list[Any]:
+    """The falling times from the one nearest to ``strength`` on.
+
+    Raises:
+        ValueError: a strength outside (0, 1], or a grid by leaf.
+    """
+    if strength is None:
+        return times
+    if not 0 < strength <= 1:
+        raise ValueError(f"strength must lie in (0, 1], got {strength}")
+    if any(isinstance(t, dict) for t in times):
+        raise ValueError("strength needs one clock for all leaves")
+    first = min(range(len(times) - 1), key=lambda i: abs(times[i] - strength))
+    return times[first:]
+
+
+def _falling(make: Callable[[int], Grid], count: int, process: Process, strength: float | None) -> list[Any]:
+    """A grid of ``count`` steps below ``strength``: the coarsest whole grid that has as many there."""
+    times = times_of(make(count), process)
+    if strength is None or strength == 1:
+        return within(times, strength)
+    total = count
+    part = within(times, strength)
+    while len(part) - 1 < count and total < 100 * count:
+        total += 1
+        part = within(times_of(make(total), process), strength)
+    return part
+
+
+def _largest(plan_of: Callable[[int], list[Any]], sampler: Sampler, process: Process, budget: int) -> list[Any]:
+    """The longest grid whose plan asks for at most ``budget`` beliefs."""
+    if budget < 1:
+        raise ValueError(f"evaluations must be at least 1, got {budget}")
+    best = None
+    for count in range(1, budget + 1):
+        times = plan_of(count)
+        if sampler.evaluations(sampler.plan(process, times), process) > budget:
+            break
+        best = times
+    if best is None:
+        raise ValueError(f"no plan of this sampler fits in {budget} evaluations; allow more")
+    return best
+
+
+def broadcast_conditions(given: Mapping[str, Any], n: int | None, known: Sequence[str]) -> tuple[int, dict[str, list[Any]]]:
+    """(number of samples, one value per sample of each condition); a lone value serves all, a list must have n entries.
+
+    Raises:
+        TypeError: a name the model does not take.
+        ValueError: lists of different lengths, or fewer than one sample.
+    """
+    out: dict[str, list[Any]] = {}
+    for name, value in given.items():
+        if name not in known:
+            close = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
+            hint = f"; did you mean {close[0]!r}?" if close else ";"
+            raise TypeError(f"this model takes no condition {name!r}{hint} (conditions: {', '.join(known) or 'none'})")
+        if value is None:
+            continue
+        listed = isinstance(value, (list, tuple)) or (hasattr(value, "tolist") and getattr(value, "ndim", 0) == 1)
+        if listed and n is None:
+            n = len(value)
+        out[name] = list(value) if listed else [value]
+    n = 1 if n is None else n
+    if isinstance(n, bool) or not isinstance(n, int) or n < 1:
+        raise ValueError(f"n must be a whole number of at least 1, got {n!r}")
+    for name, values in out.items():
+        if len(values) not in (1, n):
+            raise ValueError(f"{name} has {len(values)} values for {n} samples; give one value, or one for each")
+        out[name] = values * n if len(values) == 1 else values
+    return n, out

@@ -1,0 +1,72 @@
+"""Heun's method: an Euler step, a second belief at its end, and the step again with the mean of the two."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from torch import Tensor
+
+from langevin.core.denoiser import Memory
+from langevin.core.errors import unknown
+from langevin.core.posteriors import Point
+from langevin.core.processes import LeafProcess, Process, State, join, split
+from langevin.core.rng import Stream
+from langevin.core.samplers import coordinates
+from langevin.core.samplers.base import Asking, Move, Sampler
+from langevin.core.times import of_leaf
+
+__all__ = ["Heun"]
+
+
+@dataclass(frozen=True)
+class Heun(Sampler):
+    """Second order with two beliefs a step (Karras et al., 2022, Alg. 1).
+
+    Args:
+        of: the coordinate that is averaged: "velocity" (flow; every schedule, both ends) or "sigma" (EDM).
+
+    The last step, to σ = 0, is Euler's alone: there is no noise left to ask about.
+    """
+
+    of: str = "velocity"
+    order: ClassVar[int] = 2  # type: ignore[misc]
+
+    def __post_init__(self) -> None:
+        if self.of not in ("velocity", "sigma"):
+            raise ValueError(unknown("coordinate of Heun", self.of, ("velocity", "sigma")))
+
+    def cost(self, move: Move, process: Process) -> int:
+        return 1 if move.kind == "renoise" or _lands(process, move) else 2
+
+    def step(
+        self, move: Move, process: Process, x_t: State, rng: Stream, memory: Memory, mask: Tensor | None = None
+    ) -> Asking:
+        q_t = yield x_t, move.t
+        x_s = process.update(x_t, q_t, move.t, move.s, rng, 0.0, mask)
+        if _lands(process, move):
+            return x_s, None
+        q_s = yield x_s, move.s
+        parts, first, second = split(x_t), split(q_t), split(q_s)
+        mean = {
+            name: self._mean(leaf, parts[name], first[name], second[name], of_leaf(move.t, name), of_leaf(move.s, name))
+            for name, leaf in process.leaves.items()
+        }
+        return process.update(x_t, join(process, mean), move.t, move.s, rng, 0.0, mask), None
+
+    def _mean(self, leaf: LeafProcess, x_t: Tensor, q_t: Any, q_s: Any, t: Any, s: Any) -> Any:
+        """The effective belief of the trapezoidal rule; leaves of first order keep the belief at t."""
+        if leaf.order < 2 or t == s:
+            return q_t
+        schedule = leaf.schedule  # type: ignore[attr-defined]
+        m = (coordinates.quantity(self.of, q_t, t) + coordinates.quantity(self.of, q_s, s)) / 2
+        p, q, u, w = coordinates.lift(self.of, schedule, t, s)
+        return Point(p * x_t + q * m, u * x_t + w * m, x_t, t, schedule)
+
+
+def _lands(process: Process, move: Move) -> bool:
+    """Whether any Gaussian leaf arrives at σ = 0."""
+    return any(
+        leaf.order > 1 and leaf.schedule.at(of_leaf(move.s, name))[1] == 0  # type: ignore[attr-defined]
+        for name, leaf in process.leaves.items()
+    )

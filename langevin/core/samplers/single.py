@@ -1,0 +1,42 @@
+"""One belief, one update: DDIM (η = 0, which is Euler in every coordinate that moves x and ε in a straight line) to the
+ancestral sampler of DDPM (η = 1); exact reverse steps of discrete leaves, geodesic steps of rotations."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from torch import Tensor
+
+from langevin.core.denoiser import Memory
+from langevin.core.processes import Process, State
+from langevin.core.rng import Stream
+from langevin.core.samplers.base import Asking, Move, Sampler
+
+__all__ = ["Single"]
+
+
+@dataclass(frozen=True)
+class Single(Sampler):
+    """DDIM … DDPM (Song et al., 2021, arXiv 2010.02502; Ho et al., 2020, arXiv 2006.11239).
+
+    Args:
+        eta: fresh noise, from 0 (deterministic) to 1 (ancestral).
+    """
+
+    eta: float = 0.0
+    order: ClassVar[int] = 1  # type: ignore[misc]
+
+    def __post_init__(self) -> None:
+        if self.eta < 0:
+            raise ValueError(f"eta must be at least 0, got {self.eta}")
+
+    @property
+    def stochastic(self) -> bool:  # type: ignore[override]
+        return self.eta > 0
+
+    def step(
+        self, move: Move, process: Process, x_t: State, rng: Stream, memory: Memory, mask: Tensor | None = None
+    ) -> Asking:
+        q_t = yield x_t, move.t
+        return process.update(x_t, q_t, move.t, move.s, rng, self.eta, mask), None

@@ -1,0 +1,74 @@
+"""Tokens: what a backbone sees of a state, without parameters.
+
+A modality turns its state into tokens and back (:class:`Tokeniser`). Values are given by leaf, so that each leaf has its
+own embedding on the way in and its own head on the way out; positions are real coordinates for rotary attention.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from torch import Tensor
+
+from langevin.core.processes.base import State
+
+__all__ = ["Tokeniser", "Tokens"]
+
+
+@dataclass(frozen=True)
+class Tokens:
+    """A state as a sequence.
+
+    Attributes:
+        values: by leaf, (B, N, D_leaf).
+        positions: (B, N, p) or (1, N, p), in the units that rotary attention sees.
+        mask: (B, N), True on real tokens; None if all are.
+        pair: (B, N, N, P) or None.
+    """
+
+    values: dict[str, Tensor]
+    positions: Tensor
+    mask: Tensor | None = None
+    pair: Tensor | None = None
+
+
+class Tokeniser(Protocol):
+    """A modality's way between states and tokens.
+
+    Attributes:
+        inputs: width of each leaf's values on the way in.
+        outputs: width of each leaf's values on the way out.
+    """
+
+    inputs: dict[str, int]
+    outputs: dict[str, int]
+
+    def tokens(self, state: State, mask: Tensor | None = None) -> Tokens:
+        """The state as tokens."""
+        ...
+
+    def untokens(self, values: dict[str, Tensor], like: State, pair: Tensor | None = None) -> Any:
+        """Output values by leaf, and pair features where there are any, as an output of the shape of ``like``."""
+        ...
+
+
+@dataclass(frozen=True)
+class PlainTokens:
+    """The rows of a lone leaf (B, L, D) as they are, at positions 0 … L − 1: for points, toy data and tests."""
+
+    width: int
+    inputs: dict[str, int] = field(init=False)
+    outputs: dict[str, int] = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "inputs", {"": self.width})
+        object.__setattr__(self, "outputs", {"": self.width})
+
+    def tokens(self, state: State, mask: Tensor | None = None) -> Tokens:
+        assert isinstance(state, Tensor)
+        positions = state.new_tensor(range(state.shape[1]))[None, :, None]
+        return Tokens({"": state}, positions, mask)
+
+    def untokens(self, values: dict[str, Tensor], like: State, pair: Tensor | None = None) -> Tensor:
+        return values[""]

@@ -1,0 +1,108 @@
+"""Checkpoints: tensors in one safetensors file with the plain settings in its header; whole or absent."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+__all__ = ["exists", "load_into", "load_optimizer", "optimizer_tensors", "read", "write", "write_snapshot"]
+
+_NAME = "checkpoint.safetensors"
+
+
+def exists(folder: Path) -> bool:
+    """Whether the folder holds a checkpoint."""
+    return (folder / _NAME).is_file()
+
+
+def _save(path: Path, tensors: Mapping[str, Tensor], meta: Mapping[str, Any]) -> None:
+    from safetensors.torch import save
+
+    # safetensors refuses tensors that share memory: each is copied
+    data = save({k: v.detach().cpu().contiguous().clone() for k, v in tensors.items()}, {"langevin": json.dumps(meta)})
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        with open(temporary, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write(folder: Path, tensors: Mapping[str, Tensor], meta: Mapping[str, Any]) -> None:
+    """Replaces the folder's checkpoint in one move."""
+    _save(folder / _NAME, tensors, meta)
+
+
+def read(folder: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """(tensors, settings) of the folder's checkpoint.
+
+    Raises:
+        ValueError: the file is not a checkpoint of this library.
+    """
+    from safetensors import SafetensorError, safe_open
+
+    path = folder / _NAME
+    try:
+        with safe_open(path, framework="pt") as file:
+            meta = json.loads((file.metadata() or {})["langevin"])
+            return {name: file.get_tensor(name) for name in file.keys()}, meta  # noqa: SIM118
+    except (SafetensorError, KeyError, json.JSONDecodeError) as error:
+        raise ValueError(f"{path} is not a checkpoint of langevin: {error}") from error
+
+
+def write_snapshot(
+    folder: Path, step: int, averages: Sequence[Mapping[str, Tensor]], widths: Sequence[float], keep: int
+) -> None:
+    """Adds the averages of a step to the folder, in half precision, and drops the oldest beyond ``keep``."""
+    tensors = {
+        f"{i}.{k}": v.half() if v.is_floating_point() else v for i, a in enumerate(averages) for k, v in a.items()
+    }
+    _save(folder / "snapshots" / f"{step:09d}.safetensors", tensors, {"step": step, "widths": list(widths)})
+    for old in sorted((folder / "snapshots").glob("*.safetensors"))[:-keep]:
+        old.unlink()
+
+
+def load_into(module: nn.Module, tensors: Mapping[str, Tensor], prefix: str) -> None:
+    """Loads the tensors under ``prefix`` into a module.
+
+    Raises:
+        ValueError: names or shapes differ; the message lists them.
+    """
+    given = {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
+    own = module.state_dict()
+    wrong = [k for k in own if k not in given] + [k for k in given if k not in own]
+    wrong += [f"{k}: {tuple(given[k].shape)} for {tuple(own[k].shape)}" for k in own if k in given and own[k].shape != given[k].shape]  # fmt: skip
+    if wrong:
+        raise ValueError(f"the weights do not fit this network: {', '.join(wrong[:5])}{' …' if len(wrong) > 5 else ''}")
+    module.load_state_dict(given)
+
+
+def optimizer_tensors(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
+    """The optimiser's state as tensors by the position of their parameter."""
+    parameters = [p for group in optimizer.param_groups for p in group["params"]]
+    return {
+        f"optimizer.{i}.{name}": torch.as_tensor(value)
+        for i, p in enumerate(parameters)
+        for name, value in optimizer.state.get(p, {}).items()
+    }
+
+
+def load_optimizer(optimizer: torch.optim.Optimizer, tensors: Mapping[str, Tensor]) -> None:
+    """The inverse of :func:`optimizer_tensors`."""
+    parameters = [p for group in optimizer.param_groups for p in group["params"]]
+    for key, value in tensors.items():
+        if key.startswith("optimizer."):
+            _, position, name = key.split(".", 2)
+            p = parameters[int(position)]
+            scalar = value.ndim == 0
+            optimizer.state[p][name] = value.clone() if scalar else value.to(p.device, copy=True)

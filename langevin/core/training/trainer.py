@@ -1,0 +1,304 @@
+"""The training loop: any model that has a loss, any data set that has batches.
+
+Everything random in a step — which items, their times, noise and dropped conditions — follows from (seed, step, row of
+the global batch). So a resumed run repeats the uninterrupted one, and two processes give the losses of one with the same
+global batch. A checkpoint is whole or absent.
+
+The loop itself needs torch alone. Where accelerate is installed it supplies device placement, mixed precision and
+gradient reduction across processes.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from langevin.core.errors import unknown
+from langevin.core.rng import Stream
+from langevin.core.training import checkpoint, ema
+from langevin.core.training.data import Dataset, Order
+from langevin.core.training.muon import MuonAdamW
+
+__all__ = ["Progress", "Settings", "Trainer", "train"]
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How to train; every field has a default that works for small models.
+
+    Args:
+        steps: optimiser steps.
+        batch: global batch size, over all processes and accumulation steps.
+        lr: peak learning rate.
+        warmup: steps of linear warm-up.
+        decay: "cosine" to zero at ``steps``, or "constant".
+        optimizer: "muon" (matrices of the backbone by Muon, the rest by AdamW) or "adamw".
+        weight_decay: decoupled.
+        clip: largest gradient norm; 0 does not clip.
+        accumulate: backward passes per step, each on its share of the batch.
+        precision: "fp32" or "bf16" (autocast of the network).
+        average: widths σ_rel of power-function averages of the weights; the first one becomes the model.
+        constant: decay of a constant-rate average, which takes the place of the first; 0 for none.
+        seed: of everything random.
+        log: steps between lines of the log.
+        save: steps between checkpoints.
+        show: steps between sample grids; 0 for none.
+        snapshots: how many checkpointed averages to keep for post-hoc reconstruction.
+    """
+
+    steps: int = 10_000
+    batch: int = 128
+    lr: float = 1e-3
+    warmup: int = 100
+    decay: str = "cosine"
+    optimizer: str = "muon"
+    weight_decay: float = 0.01
+    clip: float = 1.0
+    accumulate: int = 1
+    precision: str = "fp32"
+    average: tuple[float, ...] = (0.1, 0.05)
+    constant: float = 0.0
+    seed: int = 0
+    log: int = 50
+    save: int = 500
+    show: int = 0
+    snapshots: int = 0
+
+    def __post_init__(self) -> None:
+        for name, allowed in {
+            "decay": ("cosine", "constant"),
+            "optimizer": ("muon", "adamw"),
+            "precision": ("fp32", "bf16"),
+        }.items():
+            if getattr(self, name) not in allowed:
+                raise ValueError(unknown(f"training.{name}", getattr(self, name), allowed))
+        for name in ("steps", "batch", "accumulate", "log", "save"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"training.{name} must be at least 1, got {getattr(self, name)}")
+        if self.batch % self.accumulate:
+            raise ValueError(f"training.batch {self.batch} must be a multiple of accumulate {self.accumulate}")
+        if not self.average:
+            raise ValueError("training.average needs at least one width, as (0.1,)")
+
+    def rate(self, step: int) -> float:
+        """The learning rate of step 0, 1, …"""
+        warm = min(1.0, (step + 1) / max(1, self.warmup))
+        if self.decay == "constant":
+            return self.lr * warm
+        return self.lr * warm * 0.5 * (1 + math.cos(math.pi * min(1.0, step / self.steps)))
+
+
+@dataclass(frozen=True)
+class Progress:
+    """One line of the log: the means since the last one."""
+
+    step: int
+    loss: float
+    parts: dict[str, float]
+    lr: float
+    grad_norm: float
+    samples_per_second: float
+
+
+@dataclass
+class Trainer:
+    """A run of training in a folder.
+
+    Args:
+        model: has ``network`` (an nn.Module) and ``loss(batch, rng, rows) -> (losses (B,), parts)``.
+        data: items with raw conditions.
+        settings: how.
+        out: folder of checkpoints and logs; None keeps nothing.
+        device: where the network is trained.
+    """
+
+    model: Any
+    data: Dataset
+    settings: Settings = field(default_factory=Settings)
+    out: Path | None = None
+    device: str = "cpu"
+
+    def __post_init__(self) -> None:
+        settings = self.settings
+        self.step = 0
+        self.network: nn.Module = self.model.network.to(self.device)
+        self.order = Order(len(self.data), settings.batch, settings.seed)
+        self.rank, self.world = _world()
+        if (settings.batch // settings.accumulate) % self.world:
+            raise ValueError(
+                f"training.batch / accumulate = {settings.batch // settings.accumulate} must be a multiple of the "
+                f"{self.world} processes"
+            )
+        self.optimizer = self._optimizer()
+        rules: list[ema.Average] = [ema.Power(width) for width in settings.average]
+        if settings.constant:
+            rules[0] = ema.Constant(settings.constant)
+        self.rules = rules
+        self.averages = [{k: v.detach().clone() for k, v in self.network.state_dict().items()} for _ in rules]
+
+    def _optimizer(self) -> torch.optim.Optimizer:
+        settings = self.settings
+        parameters = [(n, p) for n, p in self.network.named_parameters() if p.requires_grad]
+        muon = settings.optimizer == "muon"
+        matrices = [p for n, p in parameters if muon and p.ndim == 2 and n.startswith("backbone.blocks")]
+        chosen = {id(p) for p in matrices}
+        others = [p for _, p in parameters if id(p) not in chosen]
+        return MuonAdamW(matrices, others, settings.lr, weight_decay=settings.weight_decay)
+
+    def run(self, watch: Callable[[Progress], None] | None = None) -> Iterator[Progress]:
+        """Trains from the current step to the end, yielding a :class:`Progress` every ``settings.log`` steps."""
+        settings = self.settings
+        total, parts, count, started, norm = 0.0, {}, 0, time.perf_counter(), 0.0  # type: ignore[var-annotated]
+        while self.step < settings.steps:
+            loss, split, norm = self.advance()
+            total, count = total + loss, count + 1
+            for name, value in split.items():
+                parts[name] = parts.get(name, 0.0) + value
+            last = self.step == settings.steps
+            if self.step % settings.log == 0 or last:
+                seconds = max(time.perf_counter() - started, 1e-9)
+                means = {name: value / count for name, value in parts.items()}
+                yield Progress(
+                    self.step, total / count, means, settings.rate(self.step - 1), norm, count * settings.batch / seconds
+                )
+                total, parts, count, started = 0.0, {}, 0, time.perf_counter()
+            if self.out is not None and (self.step % settings.save == 0 or last):
+                self.save()
+
+    def advance(self) -> tuple[float, dict[str, float], float]:
+        """One optimiser step; (mean loss, its parts, gradient norm) over the global batch.
+
+        Raises:
+            FloatingPointError: the loss is not finite; the message says at which step.
+        """
+        settings = self.settings
+        indices = self.order.indices(self.step)
+        self.network.train()
+        for group in self.optimizer.param_groups:
+            group["lr"] = settings.rate(self.step)
+        share = settings.batch // settings.accumulate
+        mine = share // self.world
+        total, parts = 0.0, {}  # type: ignore[var-annotated]
+        for k in range(settings.accumulate):
+            low = k * share + self.rank * mine
+            rows = range(low, low + mine)
+            items, conditions = self.data.batch([indices[i] for i in rows])
+            rng = Stream.of(settings.seed, rows).fold("train", self.step)
+            with self._autocast():
+                losses, split = self.model.loss(items, conditions, rng, rows=(low, settings.batch))
+            loss = losses.mean() / settings.accumulate
+            loss.backward()
+            total += loss.item()
+            for name, value in split.items():
+                parts[name] = parts.get(name, 0.0) + value.detach().mean().item() / settings.accumulate
+        total, parts = self._reduce(total, parts)
+        if not math.isfinite(total):
+            raise FloatingPointError(
+                f"the loss is {total} at step {self.step}; lower training.lr ({settings.lr}) or check the data for NaN"
+            )
+        parameters = [p for group in self.optimizer.param_groups for p in group["params"]]
+        norm = torch.nn.utils.clip_grad_norm_(parameters, settings.clip or math.inf).item()
+        self.optimizer.step()
+        self.optimizer.zero_grad(set_to_none=True)
+        self.step += 1
+        weights = self.network.state_dict()
+        for rule, average in zip(self.rules, self.averages, strict=True):
+            ema.update(average, weights, rule.keep(self.step))
+        return total, parts, norm
+
+    def _autocast(self) -> contextlib.AbstractContextManager[Any]:
+        if self.settings.precision == "fp32":
+            return contextlib.nullcontext()
+        return torch.autocast(torch.device(self.device).type, torch.bfloat16)
+
+    def _reduce(self, total: float, parts: dict[str, float]) -> tuple[float, dict[str, float]]:
+        """Means over processes of the losses and, in place, of the gradients."""
+        if self.world == 1:
+            return total, parts
+        import torch.distributed as dist
+
+        for p in self.network.parameters():
+            if p.grad is not None:
+                dist.all_reduce(p.grad)
+                p.grad /= self.world
+        values = torch.tensor([total, *parts.values()], dtype=torch.float64)
+        dist.all_reduce(values)
+        values /= self.world
+        return values[0].item(), dict(zip(parts, values[1:].tolist(), strict=True))
+
+    def averaged(self, index: int = 0) -> dict[str, Tensor]:
+        """The averaged weights that become the model."""
+        return self.averages[index]
+
+    def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
+        """Everything that a resumed run needs, as tensors by name and plain settings."""
+        tensors = {f"network.{k}": v for k, v in self.network.state_dict().items()}
+        for i, average in enumerate(self.averages):
+            tensors |= {f"average.{i}.{k}": v for k, v in average.items()}
+        tensors |= checkpoint.optimizer_tensors(self.optimizer)
+        return tensors, {"step": self.step, "settings": _plain(asdict(self.settings)), "items": len(self.data)}
+
+    def save(self) -> None:
+        """Writes the checkpoint of this step; the one before stays until this is whole."""
+        if self.out is None or self.rank:
+            return
+        tensors, meta = self.state()
+        checkpoint.write(Path(self.out), tensors, meta)
+        if self.settings.snapshots:
+            checkpoint.write_snapshot(Path(self.out), self.step, self.averages, self.settings.average, self.settings.snapshots)
+
+    def resume(self, folder: Path | None = None) -> bool:
+        """Goes on from a folder's checkpoint, its own by default; False if it has none.
+
+        Raises:
+            ValueError: the checkpoint belongs to another network, data size, batch or seed.
+        """
+        folder = folder or self.out
+        if folder is None or not checkpoint.exists(Path(folder)):
+            return False
+        tensors, meta = checkpoint.read(Path(folder))
+        for name in ("batch", "seed", "optimizer", "average", "constant"):
+            saved, now = meta["settings"].get(name), _plain(asdict(self.settings))[name]
+            if saved != now:
+                raise ValueError(f"the checkpoint in {folder} was made with training.{name} = {saved}, not {now}")
+        if meta["items"] != len(self.data):
+            raise ValueError(f"the checkpoint in {folder} saw {meta['items']} items, the data now has {len(self.data)}")
+        checkpoint.load_into(self.network, tensors, "network.")
+        for i, average in enumerate(self.averages):
+            for name in average:
+                average[name].copy_(tensors[f"average.{i}.{name}"])
+        checkpoint.load_optimizer(self.optimizer, tensors)
+        self.step = meta["step"]
+        return True
+
+
+def train(trainer: Trainer, watch: Callable[[Progress], None]) -> None:
+    """Runs a trainer to its end, passing each line of the log to ``watch``; on Ctrl-C the work so far is saved."""
+    try:
+        for progress in trainer.run():
+            watch(progress)
+    except KeyboardInterrupt:
+        trainer.save()
+        raise
+
+
+def _world() -> tuple[int, int]:
+    """(rank, number of processes)."""
+    import torch.distributed as dist
+
+    if dist.is_available() and dist.is_initialized():
+        return dist.get_rank(), dist.get_world_size()
+    return 0, 1
+
+
+def _plain(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings as JSON would give them back."""
+    return {k: list(v) if isinstance(v, tuple) else v for k, v in settings.items()}

@@ -1,0 +1,219 @@
+"""Modality: everything that the core does not know about pictures, sounds, molecules …, in one object.
+
+The core sees states (tensors, or dicts of them by leaf), conditions and tokens. A modality supplies the
+two ends,
+
+    native objects ──encode──▶ state, mask        state, mask ──decode──▶ native objects, or Failure(reason)
+
+the shapes of new samples (:meth:`Modality.blank`), the tokens that a backbone sees
+(:meth:`Modality.tokens` and back, without parameters), and what people do with results: files, pictures,
+pages, metrics.
+
+The classes here import neither torch nor a heavy package, so that the command line can read a
+:class:`Plugin` to build its flags. Another package adds a modality by naming its plugin under the entry
+point group ``langevin.modalities``.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from langevin.modalities.samples import Failure, Run, Samples
+from langevin.tables import Table
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from langevin.core.conditioning import Embedder
+    from langevin.core.keep import Keep
+    from langevin.core.processes import Process, State
+    from langevin.core.rng import Stream
+    from langevin.core.tokens import Tokens
+
+__all__ = ["Failure", "Modality", "NoSpec", "Plugin", "Run", "Samples", "Table"]
+
+
+@dataclass(frozen=True)
+class NoSpec:
+    """For modalities whose samples have one shape: nothing to say in native units."""
+
+
+class Modality(ABC):
+    """What the core does not know. One instance serves one model: a subclass takes its sizes and settings.
+
+    Class attributes:
+        name: "image", "audio", …; lower case.
+        suffix: of the files that :meth:`save` writes, ".png".
+        suffixes: of the files that :meth:`read` takes, lower case.
+        spec: a dataclass of what users may say about new samples in native units (size, seconds, frames,
+            atoms …), every field with a default. Its fields are keywords of ``model.sample`` and flags of
+            ``langevin sample``; a field's ``metadata["help"]`` is the flag's help.
+        card_width: least width of a sample in a gallery, in pixels.
+    """
+
+    name: ClassVar[str]
+    suffix: ClassVar[str]
+    suffixes: ClassVar[tuple[str, ...]] = ()
+    spec: ClassVar[type] = NoSpec
+    card_width: ClassVar[int] = 128
+
+    # what the core sees
+
+    @property
+    @abstractmethod
+    def process(self) -> Process:
+        """How states are noised."""
+
+    @property
+    @abstractmethod
+    def conditions(self) -> Mapping[str, Embedder]:
+        """An embedder for each thing that models of this modality can be conditioned on; may be empty."""
+
+    @property
+    @abstractmethod
+    def inputs(self) -> dict[str, int]:
+        """Width of each leaf's values in :meth:`tokens`."""
+
+    @property
+    @abstractmethod
+    def outputs(self) -> dict[str, int]:
+        """Width of each leaf's values in :meth:`untokens`."""
+
+    @abstractmethod
+    def encode(self, items: Sequence[Any]) -> tuple[State, Tensor | None]:
+        """Native objects to float32 leaves (B, …) and a mask (B, L), None where all elements are real.
+
+        Raises:
+            ValueError: an object that has no state; the message gives its place and the reason.
+        """
+
+    @abstractmethod
+    def decode(self, state: State, mask: Tensor | None = None) -> list[Any]:
+        """A state to one native object per row, or :class:`Failure`."""
+
+    @abstractmethod
+    def blank(
+        self, indices: Sequence[int], rng: Stream, conditions: Mapping[str, Any], spec: Any
+    ) -> tuple[State, Tensor | None]:
+        """Zeros of the shape of new samples, and their mask.
+
+        Args:
+            indices: the number of each sample.
+            rng: one row per sample, for sizes that are drawn from the training histogram.
+            conditions: what the samples are conditioned on.
+            spec: an instance of :attr:`spec`.
+        """
+
+    @abstractmethod
+    def tokens(self, state: State, mask: Tensor | None = None) -> Tokens:
+        """The state as tokens (B, N, D), positions (B, N, p), mask (B, N) and perhaps pairs (B, N, N, P)."""
+
+    @abstractmethod
+    def untokens(self, values: dict[str, Tensor], like: State, pair: Tensor | None = None) -> Any:
+        """Values by leaf, (B, N, D), as a network output of the shape of ``like``."""
+
+    def chosen(self, keep: Keep, known: State) -> State:
+        """Where ``known`` is kept: booleans by leaf, leading axes of the leaf or all of them.
+
+        Raises:
+            ValueError: this modality cannot keep parts of a sample.
+        """
+        raise ValueError(f"samples of {self.name} cannot be kept in part")
+
+    def restore(self, item: Any, original: Any, keep: Keep) -> Any:
+        """A decoded sample with the user's own values where they are kept; itself where decoding is exact."""
+        return item
+
+    def collect(
+        self,
+        state: State,
+        mask: Tensor | None,
+        record: Mapping[str, Any],
+        conditions: Mapping[str, Sequence[Any]],
+        like: Any = None,
+        keep: Keep | None = None,
+    ) -> Samples:
+        """Decodes a run into :class:`Samples`.
+
+        Args:
+            state: (B, …) at t = 0.
+            mask: (B, L).
+            record: how they were made: fields of :class:`Run`, and more that goes to its options.
+            conditions: raw values by name, one for each sample.
+            like, keep: what was kept, for :meth:`restore`.
+        """
+        items = self.decode(state, mask)
+        if keep is not None:
+            originals = list(like) if isinstance(like, (list, tuple)) else [like] * len(items)
+            originals = originals * len(items) if len(originals) == 1 else originals
+            items = [
+                item if isinstance(item, Failure) else self.restore(item, original, keep)
+                for item, original in zip(items, originals, strict=True)
+            ]
+        known = {f.name for f in fields(Run)}
+        given = {k: v for k, v in record.items() if v is not None}
+        run = Run(
+            modality=self.name,
+            options={k: v for k, v in given.items() if k not in known},
+            **{k: v for k, v in given.items() if k in known},
+        )
+        rows = [{k: v[i] for k, v in conditions.items()} for i in range(len(items))]
+        return Samples(items, self, run, state, mask, rows)
+
+    # what people see
+
+    @abstractmethod
+    def save(self, item: Any, path: Path) -> None:
+        """Write a native object to a file; ``path`` has the suffix :attr:`suffix`."""
+
+    @abstractmethod
+    def read(self, path: Path) -> Any:
+        """The native object in a file.
+
+        Raises:
+            ValueError: not a file of this modality; the message names it.
+        """
+
+    @abstractmethod
+    def picture(self, item: Any) -> Any:
+        """A PIL image that shows the object."""
+
+    def html(self, item: Any) -> str:
+        """A self-contained fragment that shows the object: its picture, unless overridden."""
+        from langevin.report import picture_html
+
+        return picture_html(self.picture(item), alt=f"a sample of {self.name}")
+
+    def evaluate(self, items: Sequence[Any], reference: Sequence[Any] | None = None) -> Table | None:
+        """Measures of native objects, compared with those of ``reference`` if given.
+
+        Args:
+            items: native objects; a :class:`Failure` among them counts against them.
+            reference: real objects, or other samples.
+
+        Returns:
+            One row per measure, or None where nothing can be measured without a reference.
+        """
+        return None
+
+
+@dataclass(frozen=True)
+class Plugin:
+    """A modality as the command line and model folders find it, described without importing what it needs.
+
+    Attributes:
+        name: of the modality; what stands in a model's config.yaml.
+        summary: one line for help and listings.
+        modality: makes the modality from plain settings (those of config.yaml; none for the default one,
+            which can read and evaluate files). Heavy imports belong inside.
+        spec: the modality's :attr:`Modality.spec`.
+    """
+
+    name: str
+    summary: str
+    modality: Callable[..., Modality]
+    spec: type = NoSpec

@@ -1,0 +1,54 @@
+"""Measuring pictures: distances of distributions, neighbours, accuracies with intervals, and tables that
+carry their controls.
+
+table.py        Estimate, Table, Wilson's interval, bootstrap
+distances.py    Fréchet distance and its extrapolation, kernel distance (KID), classifier two-sample test
+neighbours.py   precision, recall, density, coverage; memorisation, copies; diversity within conditions
+features.py     callables from pictures to (N, F): pixels, random convolutions, a judge, Inception, CLIP
+evaluate.py     all of it at once, with the floor (real against real) and the controls (noise, copies,
+                shuffled conditions)
+"""
+
+from langevin.modalities.image.metrics.distances import (
+    c2st,
+    frechet,
+    frechet_distance,
+    frechet_extrapolated,
+    kid,
+    moments,
+)
+from langevin.modalities.image.metrics.evaluate import evaluate
+from langevin.modalities.image.metrics.features import CLIP, Classifier, Inception, Pixels, RandomConv
+from langevin.modalities.image.metrics.neighbours import (
+    Neighbourhood,
+    diversity_ratio,
+    memorisation,
+    neighbourhood,
+    share_copied,
+)
+from langevin.modalities.image.metrics.table import Estimate, Table, accuracy, bootstrap, wilson
+
+__all__ = [
+    "CLIP",
+    "Classifier",
+    "Estimate",
+    "Inception",
+    "Neighbourhood",
+    "Pixels",
+    "RandomConv",
+    "Table",
+    "accuracy",
+    "bootstrap",
+    "c2st",
+    "diversity_ratio",
+    "evaluate",
+    "frechet",
+    "frechet_distance",
+    "frechet_extrapolated",
+    "kid",
+    "memorisation",
+    "moments",
+    "neighbourhood",
+    "share_copied",
+    "wilson",
+]

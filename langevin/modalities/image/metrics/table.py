@@ -1,0 +1,205 @@
+"""Figures with intervals, and tables of them.
+
+Wilson's interval for k of n (E. B. Wilson 1927), with p = k / n and z the normal quantile:
+    (p + z^2 / 2n  ±  z sqrt(p (1 - p) / n + z^2 / 4n^2)) / (1 + z^2 / n)
+It stays inside [0, 1] and has a width at k = 0 and k = n, where the textbook interval has none.
+"""
+
+from __future__ import annotations
+
+import csv
+import html
+import io
+import json
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy import special
+
+__all__ = ["Estimate", "Table", "accuracy", "bootstrap", "wilson"]
+
+
+class Estimate(NamedTuple):
+    """A figure with its interval (95 % unless said otherwise); n is the number of items behind it."""
+
+    value: float
+    low: float
+    high: float
+    n: int
+
+    def __str__(self) -> str:
+        return f"{_number(self.value)} [{_number(self.low)}, {_number(self.high)}]"
+
+
+def wilson(right: int, total: int, level: float = 0.95) -> Estimate:
+    """A share with Wilson's interval.
+
+    Raises:
+        ValueError: not 0 <= right <= total, or total is 0.
+    """
+    if not (0 <= right <= total and total > 0):
+        raise ValueError(f"right must lie in 0 … total and total be positive; got {right} of {total}")
+    z = math.sqrt(2) * float(special.erfinv(level))
+    p, n = right / total, total
+    middle, scale = p + z * z / (2 * n), 1 + z * z / n
+    half = z * math.sqrt(p * (1 - p) / n + z * z / (4 * n * n))
+    low = 0.0 if right == 0 else (middle - half) / scale
+    high = 1.0 if right == total else (middle + half) / scale
+    return Estimate(p, low, high, n)
+
+
+def accuracy(found: Sequence[Any], wanted: Sequence[Any]) -> Estimate:
+    """Share of entries that agree, with Wilson's interval. None, which a judge answers when it cannot tell,
+    never agrees.
+
+    Raises:
+        ValueError: empty, or of different lengths.
+    """
+    if len(found) != len(wanted):
+        raise ValueError(f"{len(found)} answers were given for {len(wanted)} wanted ones")
+    return wilson(
+        sum(f is not None and bool(f == w) for f, w in zip(found, wanted, strict=True)), len(wanted)
+    )
+
+
+def bootstrap(
+    values: ArrayLike,
+    statistic: Callable[[NDArray[np.float64]], float] = lambda v: float(np.mean(v)),
+    repeats: int = 1000,
+    level: float = 0.95,
+    seed: int = 0,
+) -> Estimate:
+    """A statistic of independent values with its percentile bootstrap interval.
+
+    Args:
+        values: (N,) or (N, …); rows are resampled.
+        statistic: of an array of rows.
+
+    Raises:
+        ValueError: no values.
+    """
+    rows = np.asarray(values, dtype=np.float64)
+    if rows.ndim == 0 or len(rows) == 0:
+        raise ValueError("values must hold at least one entry")
+    rng = np.random.default_rng(seed)
+    drawn = [statistic(rows[rng.integers(0, len(rows), len(rows))]) for _ in range(repeats)]
+    low, high = np.quantile(drawn, [(1 - level) / 2, (1 + level) / 2])
+    return Estimate(float(statistic(rows)), float(low), float(high), len(rows))
+
+
+def _number(value: Any) -> str:
+    if not math.isfinite(value):
+        return str(value)
+    return f"{value:.3f}" if abs(value) < 10 else f"{value:.1f}" if abs(value) < 1000 else f"{value:.0f}"
+
+
+def _text(cell: Any) -> str:
+    if cell is None:
+        return "–"
+    if isinstance(cell, bool) or not isinstance(cell, float | np.floating):
+        return str(cell)
+    return _number(float(cell))
+
+
+def _plain(cell: Any) -> Any:
+    """A cell as JSON has it; what is not finite becomes null."""
+    if isinstance(cell, Estimate):
+        return {k: _plain(v) for k, v in cell._asdict().items()}
+    if isinstance(cell, np.generic):
+        cell = cell.item()
+    return None if isinstance(cell, float) and not math.isfinite(cell) else cell
+
+
+@dataclass(frozen=True)
+class Table:
+    """Rows of named cells: numbers, `Estimate`s, words, or None for what was not measured.
+
+    Args:
+        rows: mappings from column to cell.
+        title: one line above the table.
+        notes: lines below it: settings, definitions, warnings.
+    """
+
+    rows: Sequence[Mapping[str, Any]]
+    title: str = ""
+    notes: Sequence[str] = field(default=())
+
+    @property
+    def columns(self) -> list[str]:
+        """Names of the columns, in the order in which rows first use them."""
+        return list(dict.fromkeys(key for row in self.rows for key in row))
+
+    def row(self, **match: Any) -> Mapping[str, Any]:
+        """The first row whose cells equal the given ones.
+
+        Raises:
+            KeyError: there is none.
+        """
+        for row in self.rows:
+            if all(row.get(k) == v for k, v in match.items()):
+                return row
+        raise KeyError(f"no row with {match}")
+
+    def to_json(self, path: str | Path | None = None) -> str:
+        """The table as JSON text, also written to `path` where one is given."""
+        rows = [{k: _plain(v) for k, v in row.items()} for row in self.rows]
+        text = json.dumps(
+            {"title": self.title, "rows": rows, "notes": list(self.notes)}, indent=1, ensure_ascii=False
+        )
+        return _write(text, path)
+
+    def to_csv(self, path: str | Path | None = None) -> str:
+        """The table as comma-separated values; an estimate takes the columns c, c_low, c_high."""
+        wide = {c for c in self.columns for row in self.rows if isinstance(row.get(c), Estimate)}
+        head = [h for c in self.columns for h in ((c, f"{c}_low", f"{c}_high") if c in wide else (c,))]
+        out = io.StringIO()
+        writer = csv.DictWriter(out, head, lineterminator="\n")
+        writer.writeheader()
+        for row in self.rows:
+            flat: dict[str, Any] = {}
+            for column, cell in row.items():
+                if isinstance(cell, Estimate):
+                    flat |= {column: cell.value, f"{column}_low": cell.low, f"{column}_high": cell.high}
+                else:
+                    flat[column] = cell
+            writer.writerow(flat)
+        return _write(out.getvalue(), path)
+
+    def __str__(self) -> str:
+        columns = self.columns
+        cells = [columns, *([_text(row.get(c)) for c in columns] for row in self.rows)]
+        widths = [max(len(line[k]) for line in cells) for k in range(len(columns))]
+        words = [all(isinstance(row.get(c), str | None) for row in self.rows) for c in columns]
+        lines = [
+            "  ".join(
+                c.ljust(w) if left else c.rjust(w) for c, w, left in zip(line, widths, words, strict=True)
+            ).rstrip()
+            for line in cells
+        ]
+        rule = ["─" * max(map(len, lines))] if columns else []
+        return "\n".join([*([self.title] if self.title else []), *lines[:1], *rule, *lines[1:], *self.notes])
+
+    def _repr_html_(self) -> str:
+        def cells(values: Sequence[str], tag: str) -> str:
+            return "".join(f"<{tag}>{html.escape(v)}</{tag}>" for v in values)
+
+        body = "".join(
+            f"<tr>{cells([_text(row.get(c)) for c in self.columns], 'td')}</tr>" for row in self.rows
+        )
+        caption = f"<caption>{html.escape(self.title)}</caption>" if self.title else ""
+        notes = "".join(f"<p><small>{html.escape(n)}</small></p>" for n in self.notes)
+        head = f"<thead><tr>{cells(self.columns, 'th')}</tr></thead>"
+        return f"<table>{caption}{head}<tbody>{body}</tbody></table>{notes}"
+
+
+def _write(text: str, path: str | Path | None) -> str:
+    if path is not None:
+        part = Path(path).with_name(Path(path).name + ".part")
+        part.write_text(text, encoding="utf-8")
+        part.replace(path)
+    return text

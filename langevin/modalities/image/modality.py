@@ -1,0 +1,161 @@
+"""Pictures: (B, C, H, W) states of pixels or latents, patches as tokens, PIL images outside."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from PIL import Image as PILImage
+from torch import Tensor
+
+import langevin.core.catalogue  # noqa: F401  (names of processes and conditions)
+from langevin.core.conditioning import Embedder
+from langevin.core.keep import Keep
+from langevin.core.processes import Gaussian, Process, State
+from langevin.core.registry import Registry, build
+from langevin.core.rng import Stream
+from langevin.core.tokens import Tokens
+from langevin.modalities.base import Modality, Table
+from langevin.modalities.image.codec import Codec, Pixels
+from langevin.modalities.image.pixels import read_picture, to_array
+from langevin.modalities.image.plugin import ImageSpec
+from langevin.modalities.image.tokens import PatchTokens
+
+__all__ = ["CODECS", "ImageModality", "make"]
+
+CODECS = Registry("codec", Codec)  # type: ignore[type-abstract]
+CODECS.register("pixels")(Pixels)
+
+
+class ImageModality(Modality):
+    """Pictures of one size under a codec.
+
+    Args:
+        codec: pictures ↔ states; :class:`~langevin.modalities.image.codec.Pixels` for none.
+        patch: side of a token, in elements of the state.
+        process: how states are noised; linear flow by default.
+        conditions: embedders by name.
+    """
+
+    name = "image"
+    suffix = ".png"
+    suffixes = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif")
+    spec = ImageSpec
+    card_width = 112
+
+    def __init__(
+        self,
+        codec: Codec,
+        patch: int = 4,
+        process: Process | None = None,
+        conditions: Mapping[str, Embedder] | None = None,
+    ) -> None:
+        if codec.size % (codec.factor * patch):
+            raise ValueError(
+                f"pictures of {codec.size} pixels cannot be cut into patches of {patch} elements of {codec.factor} pixels"
+            )
+        self.codec, self.patch = codec, patch
+        self._process = process or Gaussian()
+        self._conditions = dict(conditions or {})
+        self._patches = PatchTokens(codec.channels, patch)
+
+    @property
+    def process(self) -> Process:
+        return self._process
+
+    @property
+    def conditions(self) -> Mapping[str, Embedder]:
+        return self._conditions
+
+    @property
+    def inputs(self) -> dict[str, int]:
+        return self._patches.inputs
+
+    @property
+    def outputs(self) -> dict[str, int]:
+        return self._patches.outputs
+
+    def encode(self, items: Sequence[Any]) -> tuple[State, Tensor | None]:
+        return self.codec.encode(items), None
+
+    def decode(self, state: State, mask: Tensor | None = None) -> list[Any]:
+        assert isinstance(state, Tensor)
+        return list(self.codec.decode(state))
+
+    def blank(
+        self, indices: Sequence[int], rng: Stream, conditions: Mapping[str, Any], spec: Any
+    ) -> tuple[State, Tensor | None]:
+        """Zeros of the size trained on, or of the height and width that ``spec`` asks for.
+
+        Raises:
+            ValueError: sides that the patches do not divide.
+        """
+        unit = self.codec.factor * self.patch
+        sides = []
+        for name in ("height", "width"):
+            side = getattr(spec, name, None) or self.codec.size
+            if side % unit or side <= 0:
+                raise ValueError(f"{name} must be a multiple of {unit} pixels for this model, got {side}")
+            sides.append(side // self.codec.factor)
+        return torch.zeros(len(indices), self.codec.channels, *sides), None
+
+    def tokens(self, state: State, mask: Tensor | None = None) -> Tokens:
+        return self._patches.tokens(state, mask)
+
+    def untokens(self, values: dict[str, Tensor], like: State, pair: Tensor | None = None) -> Any:
+        return self._patches.untokens(values, like, pair)
+
+    def chosen(self, keep: Keep, known: State) -> State:
+        """Where the state is kept: elements all of whose pixels are. Shape of ``known``, (B, C, H, W)."""
+        assert isinstance(known, Tensor)
+        height, width = (side * self.codec.factor for side in known.shape[-2:])
+        pixels = keep((height, width))
+        f = self.codec.factor
+        whole = pixels.reshape(height // f, f, width // f, f).all(3).all(1)
+        return whole.expand(known.shape).clone()
+
+    def restore(self, item: Any, original: Any, keep: Keep) -> Any:
+        """The picture with the user's own pixels where they are kept."""
+        made = torch.from_numpy(to_array(item, self.codec_channels(item), None).copy())
+        given = torch.from_numpy(to_array(original, made.shape[-1], self.codec.size).copy())
+        kept = keep(tuple(made.shape[:2]))[..., None]
+        pixels = torch.where(kept, given, made).numpy()
+        return PILImage.fromarray(pixels[..., 0] if pixels.shape[-1] == 1 else pixels)
+
+    @staticmethod
+    def codec_channels(item: Any) -> int:
+        """Channels of a decoded picture: 1 for grey, else 3."""
+        return 1 if item.mode == "L" else 3
+
+    def save(self, item: Any, path: Path) -> None:
+        item.save(path)
+
+    def read(self, path: Path) -> Any:
+        pixels = read_picture(path)
+        return PILImage.fromarray(pixels)
+
+    def picture(self, item: Any) -> Any:
+        return item
+
+    def html(self, item: Any) -> str:
+        from langevin.modalities.image.view import to_html
+
+        return to_html(item)
+
+    def evaluate(self, items: Sequence[Any], reference: Sequence[Any] | None = None) -> Table | None:
+        if reference is None:
+            return None
+        from langevin.modalities.image.report import compare
+
+        return compare(items, reference)
+
+
+MODALITIES = Registry("image modality", ImageModality)
+MODALITIES.register("image")(ImageModality)
+
+
+def make(settings: Mapping[str, Any]) -> ImageModality:
+    """The modality that a configuration describes; RGB pixels of 64 × 64 where it says nothing."""
+    return build(MODALITIES, {"name": "image", "codec": {"name": "pixels", "size": 64}, **settings})  # type: ignore[no-any-return]

@@ -1,0 +1,32 @@
+"""The image modality as the command line finds it, without importing what it needs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from langevin.modalities.base import Modality, Plugin
+
+__all__ = ["ImageSpec", "plugin"]
+
+
+@dataclass(frozen=True)
+class ImageSpec:
+    """What may be said about new pictures.
+
+    Args:
+        height, width: in pixels; the size the model was trained on by default.
+    """
+
+    height: int | None = field(default=None, metadata={"help": "height in pixels (default: as trained)"})
+    width: int | None = field(default=None, metadata={"help": "width in pixels (default: as trained)"})
+
+
+def _modality(settings: Mapping[str, Any] | None = None) -> Modality:
+    from langevin.modalities.image.modality import make
+
+    return make(settings or {})
+
+
+plugin = Plugin("image", "pictures: PNG, JPEG, WebP", _modality, ImageSpec)

@@ -1,0 +1,175 @@
+r"""Training the autoencoder of pictures.
+
+The loss of one picture, all means over its C H W values:
+
+    l1 |x̂ − x|  +  mse (x̂ − x)²  +  edge |∇x̂ − ∇x|  +  kl Σ KL(q(z | x) ‖ N(0, 1)) / (C H W)
+
+with x̂ decoded from one draw of z, KL = (mean² + e^log_var − log_var − 1) / 2 and ∇ the differences of neighbouring pixels.
+The KL term is so weak that it only keeps latents from drifting (Rombach et al., 2022, App. G); unit variance is the matter
+of the statistics, which are taken from the averaged weights once training has ended.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from langevin.core.rng import Stream
+from langevin.core.training.data import Dataset, Order
+from langevin.core.training.trainer import Progress, Settings, Trainer
+from langevin.core.training.trainer import train as run
+from langevin.modalities.image.pixels import to_tensor
+from langevin.modalities.image.vae import ConvVAE
+
+__all__ = ["Reconstruction", "VAEModel", "fit", "train_vae", "vae_model"]
+
+
+@dataclass(frozen=True)
+class Reconstruction:
+    """Weights of the terms of the loss.
+
+    Args:
+        l1: of absolute errors.
+        mse: of squared errors.
+        edge: of absolute errors of the differences between neighbouring pixels; sharpens outlines.
+        kl: of the KL divergence from the standard normal.
+    """
+
+    l1: float = 1.0
+    mse: float = 1.0
+    edge: float = 0.0
+    kl: float = 1e-6
+
+    def __post_init__(self) -> None:
+        for name in ("l1", "mse", "edge", "kl"):
+            if not getattr(self, name) >= 0:
+                raise ValueError(f"{name} must not be negative; got {getattr(self, name)}")
+
+    def __call__(self, x: Tensor, guess: Tensor, mean: Tensor, log_var: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+        """The loss of each picture (B,) and its terms, unweighted.
+
+        Args:
+            x, guess: pictures and their reconstructions (B, C, H, W).
+            mean, log_var: of q(z | x), (B, latent, h, w).
+        """
+        error = guess - x
+        terms = {
+            "l1": error.abs().mean((1, 2, 3)),
+            "mse": error.square().mean((1, 2, 3)),
+            "kl": (mean.square() + log_var.exp() - log_var - 1).sum((1, 2, 3)) / 2 / x[0].numel(),
+        }
+        if self.edge:
+            terms["edge"] = error.diff(dim=2).abs().mean((1, 2, 3)) + error.diff(dim=3).abs().mean((1, 2, 3))
+        return sum((getattr(self, name) * term for name, term in terms.items()), torch.zeros(())), terms
+
+
+@dataclass
+class VAEModel:
+    """An autoencoder as the trainer sees it.
+
+    Args:
+        network: what is trained.
+        objective: weights of the loss.
+        size: side to which pictures are scaled and cropped; None takes them as they are.
+    """
+
+    network: ConvVAE
+    objective: Reconstruction
+    size: int | None = None
+
+    def loss(
+        self, items: Any, conditions: Any, rng: Stream, rows: tuple[int, int] | None = None
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """The loss of each picture (B,) and its terms; conditions are not used."""
+        x = to_tensor(items, self.network.channels, self.size).to(self.network.device)
+        height, width = (side // self.network.factor for side in x.shape[2:])
+        noise = rng.fold("latent").normal((len(x), self.network.latent, height, width)).to(x)
+        return self.objective(x, *self.network(x, noise))
+
+
+def vae_model(
+    channels: int = 3,
+    latent: int = 4,
+    widths: tuple[int, ...] = (32, 64, 128),
+    blocks: int = 1,
+    *,
+    size: int | None = None,
+    objective: Reconstruction | None = None,
+    seed: int = 0,
+) -> VAEModel:
+    """A fresh autoencoder for the trainer; the seed alone decides its first weights.
+
+    Args:
+        channels, latent, widths, blocks: as of :class:`ConvVAE`.
+        size: side of the pictures; None takes them as they are.
+        objective: weights of the loss.
+        seed: of the weights.
+    """
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        vae = ConvVAE(channels, latent, widths, blocks)
+    return VAEModel(vae, objective or Reconstruction(), size)
+
+
+def fit(vae: ConvVAE, data: Dataset, pictures: int = 2048, *, size: int | None = None, batch: int = 64, seed: int = 0) -> None:
+    """Set the statistics of the latents from pictures drawn from the data without repetition.
+
+    Args:
+        vae: changed in place.
+        data: items are pictures.
+        pictures: how many; all where there are fewer.
+        size: side of the pictures; None takes them as they are.
+        batch: pictures at once.
+        seed: of the draw.
+    """
+    count = min(pictures, len(data))
+    order = Order(len(data), count, seed).indices(0)
+
+    def batches() -> Iterator[Tensor]:
+        for start in range(0, count, batch):
+            yield to_tensor(data.batch(order[start : start + batch])[0], vae.channels, size)
+
+    vae.fit_statistics(batches())
+
+
+def train_vae(
+    data: Dataset,
+    model: VAEModel | None = None,
+    settings: Settings | None = None,
+    *,
+    out: str | Path | None = None,
+    device: str = "cpu",
+    watch: Callable[[Progress], None] = lambda progress: None,
+) -> ConvVAE:
+    """Train an autoencoder on pictures.
+
+    Args:
+        data: items are pictures; conditions are not used.
+        model: what to train, from :func:`vae_model`; the default one when None.
+        settings: how; AdamW, as nothing of it is a transformer's matrix.
+        out: folder of checkpoints; a run that was interrupted there goes on. None keeps nothing.
+        device: where to train.
+        watch: called with each line of the log.
+
+    Returns:
+        The averaged autoencoder with its statistics, in evaluation mode.
+
+    Raises:
+        FloatingPointError: the loss is not finite.
+        ValueError: pictures that the autoencoder cannot take, or a checkpoint of another run.
+    """
+    model = model or vae_model()
+    settings = settings or Settings(optimizer="adamw", batch=64, steps=5_000)
+    trainer = Trainer(model, data, settings, None if out is None else Path(out), device)
+    trainer.resume()
+    run(trainer, watch)
+    vae = model.network
+    vae.load_state_dict(trainer.averaged())
+    vae.eval()
+    fit(vae, data, size=model.size, seed=settings.seed)
+    return vae

@@ -1,0 +1,352 @@
+"""Samples: what a run gave, as native objects with everything that is needed to repeat it.
+
+A folder of samples holds the native files and ``samples.json``, one object:
+
+    format        1
+    model, modality, sampler, grid, guidance, steps, seed, options      what was asked for
+    evaluations, network_rows, backward_passes, particles               what it cost
+    versions, licence, attribution                                      of the software, of the weights
+    samples       [{file, index, condition}], ``file`` relative to the folder; null, with ``failure``,
+                  where a state could not be decoded
+
+``index`` is the number of the sample under its seed: the same model, settings, seed and index give the
+same sample whatever else was in the batch.
+"""
+
+from __future__ import annotations
+
+import functools
+import importlib.metadata
+import json
+import platform
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, fields, replace
+from html import escape
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, overload
+
+from langevin import __version__
+from langevin.folders import FolderError, read_text, together
+
+if TYPE_CHECKING:
+    from langevin.modalities.base import Modality
+    from langevin.report import Figure, Page
+    from langevin.tables import Table
+
+__all__ = ["MANIFEST", "Failure", "Run", "Samples", "read_manifest"]
+
+MANIFEST = "samples.json"
+FORMAT = 1
+SHOWN = 64  # samples in a notebook's or a report's gallery
+
+
+@dataclass(frozen=True)
+class Failure:
+    """In place of a sample whose state could not be decoded."""
+
+    reason: str
+
+
+@dataclass(frozen=True)
+class Run:
+    """How samples were made, in plain values (numbers, strings, lists, dicts), as in ``samples.json``.
+
+    Attributes:
+        model: a shipped name or a folder.
+        modality: its name.
+        sampler: a preset's name, or the node of a sampler.
+        grid: a grid's name or node, or its times; None for the sampler's own.
+        guidance: a scale or the node of a guidance; None without.
+        steps: solver steps.
+        seed: of the random stream.
+        evaluations: network forwards per sample, every branch counted.
+        network_rows: rows that passed the network, over all samples.
+        backward_passes: per sample.
+        particles: per sample.
+        options: what else was asked for (start, strength, keep, size …).
+        licence: of the weights, as SPDX.
+        attribution: to be given with the samples.
+    """
+
+    model: str = ""
+    modality: str = ""
+    sampler: Any = None
+    grid: Any = None
+    guidance: Any = None
+    steps: int | None = None
+    seed: int = 0
+    evaluations: int | None = None
+    network_rows: int | None = None
+    backward_passes: int = 0
+    particles: int = 1
+    options: Mapping[str, Any] = field(default_factory=dict)
+    licence: str = ""
+    attribution: str = ""
+
+
+class Samples(Sequence[Any]):
+    """Native objects, or :class:`Failure` in the place of those that could not be decoded.
+
+    Args:
+        items: one per sample.
+        modality: knows how to save and show them.
+        run: how they were made.
+        state: the raw tensors (B, …) that were decoded, or a dict of them by leaf.
+        mask: (B, L), True on real elements, or None.
+        conditions: by name, for each sample; empty when None.
+        indices: the number of each sample under the seed; 0, 1, … when None.
+
+    Raises:
+        ValueError: another number of conditions or indices than of items.
+    """
+
+    def __init__(
+        self,
+        items: Sequence[Any],
+        modality: Modality,
+        run: Run | None = None,
+        state: Any = None,
+        mask: Any = None,
+        conditions: Sequence[Mapping[str, Any]] | None = None,
+        indices: Sequence[int] | None = None,
+    ) -> None:
+        self.items, self.modality, self.run = tuple(items), modality, run or Run(modality=modality.name)
+        self.state, self.mask = state, mask
+        self.conditions = (
+            tuple({} for _ in self.items) if conditions is None else tuple(map(dict, conditions))
+        )
+        self.indices = tuple(range(len(self.items))) if indices is None else tuple(indices)
+        for what, values in (("conditions", self.conditions), ("indices", self.indices)):
+            if len(values) != len(self.items):
+                raise ValueError(f"{len(self.items)} samples cannot have {len(values)} {what}")
+
+    def __len__(self) -> int:
+        return len(self.items)
+
+    def __iter__(self) -> Iterator[Any]:
+        return iter(self.items)
+
+    @overload
+    def __getitem__(self, index: int) -> Any: ...
+    @overload
+    def __getitem__(self, index: slice) -> Samples: ...
+    def __getitem__(self, index: int | slice) -> Any:
+        """A native object; a slice gives Samples."""
+        if isinstance(index, slice):
+            return self._rows(list(range(len(self))[index]))
+        return self.items[index]
+
+    @property
+    def valid(self) -> Samples:
+        """Those that could be decoded."""
+        return self._rows([k for k, item in enumerate(self.items) if not isinstance(item, Failure)])
+
+    @property
+    def failures(self) -> Samples:
+        """Those that could not."""
+        return self._rows([k for k, item in enumerate(self.items) if isinstance(item, Failure)])
+
+    def __repr__(self) -> str:
+        failed = f", {len(self.failures)} failed" if len(self.failures) else ""
+        return f"Samples({len(self)} of {self.run.model or self.modality.name}{failed})"
+
+    def _rows(self, rows: list[int]) -> Samples:
+        def take(value: Any) -> Any:
+            if isinstance(value, dict):
+                return {name: take(leaf) for name, leaf in value.items()}
+            return None if value is None else value[rows]
+
+        return Samples(
+            [self.items[k] for k in rows],
+            self.modality,
+            self.run,
+            take(self.state),
+            take(self.mask),
+            [self.conditions[k] for k in rows],
+            [self.indices[k] for k in rows],
+        )
+
+    def manifest(self) -> dict[str, Any]:
+        """What ``samples.json`` holds."""
+        entries = []
+        for item, index, condition in zip(self.items, self.indices, self.conditions):
+            failed = isinstance(item, Failure)
+            entry = {"file": None if failed else f"{index:05d}{self.modality.suffix}", "index": index}
+            reason = {"failure": item.reason} if failed else {}
+            entries.append({**entry, "condition": _plain(condition), **reason})
+        run = {f.name: _plain(getattr(self.run, f.name)) for f in fields(self.run)}
+        return {"format": FORMAT, **run, "versions": _versions(), "samples": entries}
+
+    def save(self, folder: str | Path, overwrite: bool = False) -> list[Path]:
+        """Write native files and ``samples.json``, all or none.
+
+        Args:
+            folder: made if it is not there.
+            overwrite: replace the samples of another run. Files that no ``samples.json`` lists are never
+                replaced.
+
+        Returns:
+            The paths of the native files.
+
+        Raises:
+            FileExistsError: the folder holds another run, or files of the same names that belong to none.
+        """
+        folder, manifest = Path(folder), self.manifest()
+        earlier = read_manifest(folder) if (folder / MANIFEST).exists() else None
+        if earlier is not None and not overwrite and earlier != manifest:
+            raise FileExistsError(
+                f"{folder} holds {described(earlier)}; choose another folder, or overwrite them"
+            )
+        listed = {entry["file"] for entry in (earlier or {"samples": []})["samples"] if entry["file"]}
+        names = [entry["file"] for entry in manifest["samples"]]
+        for name in names:
+            if name is not None and name not in listed and (folder / name).exists():
+                raise FileExistsError(
+                    f"{folder / name} is there already and belongs to no samples.json; it stays"
+                )
+        folder.mkdir(parents=True, exist_ok=True)
+        with together() as write:
+            for item, name in zip(self.items, names):
+                if name is not None:
+                    write(folder / name, functools.partial(self.modality.save, item))
+            write(folder / MANIFEST, json.dumps(manifest, ensure_ascii=False, indent=1) + "\n")
+        for name in listed - set(names):
+            (folder / name).unlink(missing_ok=True)
+        return [folder / name for name in names if name is not None]
+
+    def figures(self, limit: int | None = SHOWN) -> list[Figure]:
+        """A card for each of the first ``limit`` samples."""
+        from langevin.report import Figure
+
+        cards = []
+        for item, index, condition in list(zip(self.items, self.indices, self.conditions))[:limit]:
+            caption = ", ".join(str(value) for value in condition.values())
+            if isinstance(item, Failure):
+                cards.append(Figure.failure(item.reason, caption, f"# {index}"))
+            else:
+                cards.append(Figure(self.modality.html(item), caption, f"# {index}"))
+        return cards
+
+    def page(self, title: str | None = None, metrics: Table | None = None) -> Page:
+        """The samples, how they were made and how to make them again, as a page."""
+        from langevin.report import Code, Gallery, Page, Section
+
+        run, failed = self.run, len(self.failures)
+        if metrics is None and len(self.valid):
+            metrics = self.modality.evaluate(list(self.valid))
+        facts = {
+            "model": run.model,
+            "samples": f"{len(self)}, of which {failed} failed" if failed else len(self),
+            "sampler": _brief(run.sampler),
+            "steps": run.steps,
+            "evaluations": run.evaluations,
+            "guidance": _brief(run.guidance),
+            "seed": run.seed,
+        }
+        more = f" The first {SHOWN} of {len(self)} are shown." if len(self) > SHOWN else ""
+        about = f"Consecutive samples of one seed, none left out.{more}"
+        sections = [Section("Samples", about, (Gallery(self.figures(), self.modality.card_width),))]
+        if metrics is not None:
+            sections.append(Section("Metrics", metrics.caption, (replace(metrics, caption=""),)))
+        if run.model:
+            sections.append(Section("Again", "The same samples, from Python.", (Code(self._recipe()),)))
+        owed = [line for line in (run.licence and f"Weights: {run.licence}.", run.attribution) if line]
+        facts = {name: value for name, value in facts.items() if value not in (None, "")}
+        return Page(title or run.model or "Samples", sections, facts=facts, footer=owed)
+
+    def report(self, path: str | Path, title: str | None = None, metrics: Table | None = None) -> Path:
+        """Write :meth:`page` as one self-contained file.
+
+        Args:
+            path: of the page.
+            title: its heading; the name of the model when None.
+            metrics: a table to show; what the modality measures without a reference when None.
+        """
+        return self.page(title, metrics).write(path)
+
+    def _repr_html_(self) -> str:
+        cards = "".join(
+            f'<div style="flex:0 0 {self.modality.card_width}px;font:12px sans-serif">{figure.html}'
+            f'<div style="opacity:.7">{escape(figure.caption)}</div></div>'
+            for figure in self.figures()
+        )
+        return f'<div style="display:flex;flex-wrap:wrap;gap:8px">{cards}</div>'
+
+    def _recipe(self) -> str:
+        """Python that repeats the run, as far as its settings are plain."""
+        run, shared = self.run, {}
+        for name in self.conditions[0] if self.conditions else ():
+            values = [condition.get(name) for condition in self.conditions]
+            shared[name] = values[0] if all(value == values[0] for value in values) else values
+        settings = {"steps": run.steps, "sampler": run.sampler, "grid": run.grid, "guidance": run.guidance}
+        settings = {**_plain(shared), **settings, **_plain(run.options), "seed": run.seed}
+        count = max(self.indices, default=-1) + 1
+        arguments = [
+            str(count),
+            *(f"{name}={value!r}" for name, value in settings.items() if value is not None),
+        ]
+        return (
+            f"import langevin as lv\n\nmodel = lv.load({run.model!r})\n"
+            f"samples = model.sample({', '.join(arguments)})\nsamples.save('out/')"
+        )
+
+
+def read_manifest(folder: str | Path) -> dict[str, Any]:
+    """``samples.json`` of a folder, checked.
+
+    Raises:
+        FolderError: absent, of another format, or it names a file outside the folder.
+    """
+    path = Path(folder) / MANIFEST
+    try:
+        manifest = json.loads(read_text(folder, MANIFEST, limit=64 << 20))
+        entries = manifest["samples"]
+        files = [entry["file"] for entry in entries]
+        sound = manifest["format"] == FORMAT and all(f is None or isinstance(f, str) for f in files)
+    except FolderError:
+        raise
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
+        raise FolderError(f"{path} is not a list of samples ({type(error).__name__})") from None
+    if not sound:
+        raise FolderError(f"{path} is of format {manifest['format']!r}; this version reads {FORMAT}")
+    for file in files:
+        if file is not None and (Path(file).name != file or "\\" in file or file in ("", ".", "..")):
+            raise FolderError(f"{path} names {file!r}, which is not a file in the folder")
+    return manifest
+
+
+def described(manifest: Mapping[str, Any]) -> str:
+    """A run in a few words, for messages."""
+    model = manifest.get("model") or "a model without a name"
+    return f"{len(manifest['samples'])} samples of {model} with seed {manifest.get('seed')}"
+
+
+def _versions() -> dict[str, str]:
+    found = {"langevin": __version__, "python": platform.python_version()}
+    for name in ("torch", "numpy"):
+        try:
+            found[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+def _plain(value: Any) -> Any:
+    """A value as JSON can hold it; what has no plain form is named by its type."""
+    if value is None or isinstance(value, (bool, int, str)):
+        return value
+    if isinstance(value, float):
+        return value if value - value == 0 else repr(value)
+    if isinstance(value, Mapping):
+        return {str(key): _plain(entry) for key, entry in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(entry) for entry in value]
+    if hasattr(value, "tolist") and getattr(value, "size", None) is not None:
+        count = value.numel() if hasattr(value, "numel") else value.size
+        if count <= SHOWN:
+            return _plain(value.tolist())
+    return f"<{type(value).__name__}>"
+
+
+def _brief(value: Any) -> Any:
+    return value.get("name") if isinstance(value, Mapping) else value
