@@ -1,7 +1,6 @@
 # langevin: one command each for the demo, the tests, the lint and the benchmarks.
 # The first target that needs it makes .venv and installs the tested versions; later ones find the stamp and go on.
 SHELL := bash
-.SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .PHONY: help install demo test lint bench clean
@@ -10,8 +9,6 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 CODE := langevin tests $(wildcard examples) $(wildcard benchmarks)
-# pytest answers 5 when a selection is empty; that is not a failure.
-PYTEST := check() { "$$@" || { code=$$?; [ $$code -eq 5 ] || exit $$code; }; }; check $(BIN)/python -m pytest
 
 help:            ## this list
 	@grep -E '^[a-z]+: .*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 16
@@ -19,27 +16,33 @@ help:            ## this list
 install: $(STAMP)    ## the environment in .venv, with the versions of constraints.txt
 
 $(STAMP): pyproject.toml constraints.txt
-	@python=""; for candidate in python3 python3.13 python3.12 python3.11 python; do \
+	@set -e; python=""; for candidate in python3 python3.13 python3.12 python3.11 python; do \
 	  if "$$candidate" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then python=$$candidate; break; fi; \
 	done; \
 	[ -n "$$python" ] || { echo "langevin needs Python 3.11 or newer; none was found on the PATH" >&2; exit 1; }; \
 	if ! $(BIN)/python -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then \
 	  echo "make: $$("$$python" --version) makes $(VENV)"; "$$python" -m venv --clear $(VENV); \
 	fi; \
-	echo "make: installing langevin and the versions of constraints.txt into $(VENV) (a few minutes the first time)"; \
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'; \
+	echo "make: installing langevin and the versions of constraints.txt into $(VENV) (minutes, the first time)"; \
+	$(BIN)/python -m pip install -qq --disable-pip-version-check -c constraints.txt -e '.[dev]'; \
 	touch $@
 
 demo: $(STAMP)    ## sample every shipped model and write one page, demo-report/index.html
 	@$(BIN)/langevin demo --out demo-report
 
+# pytest answers 5 when a selection is empty, which is not a failure
 test: lint    ## lint, then the fast tests, then the slow ones
-	@echo "make: fast tests"; $(PYTEST) -m "not slow" -ra
-	@echo "make: slow tests"; $(PYTEST) -m slow -ra --durations=20
+	@echo "make: fast tests"
+	@$(BIN)/python -m pytest -m "not slow" -ra || [ $$? -eq 5 ]
+	@echo "make: slow tests"
+	@$(BIN)/python -m pytest -m slow -ra --durations=20 || [ $$? -eq 5 ]
 
 lint: $(STAMP)    ## ruff check, ruff format --check, mypy
-	@echo "make: ruff"; $(BIN)/ruff check $(CODE); $(BIN)/ruff format --check $(CODE)
-	@echo "make: mypy"; $(BIN)/mypy
+	@echo "make: ruff"
+	@$(BIN)/ruff check $(CODE)
+	@$(BIN)/ruff format --check $(CODE)
+	@echo "make: mypy"
+	@$(BIN)/mypy
 
 bench: $(STAMP)    ## the benchmarks against peers
 	@$(BIN)/python -m benchmarks

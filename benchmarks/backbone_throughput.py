@@ -6,9 +6,9 @@ The model is DiT-S/2 on latents of 32 x 32 x 4: 256 tokens, 384 wide, 12 blocks,
     langevin, as theirs  the same network (sincos positions, no QK-norm, same weights) in our blocks
     langevin             our DiT with rotary attention and QK-norm, patch embedding and final layer
 
-Each round times every row once, in an order that rotates; the ratio of a row is the median over rounds of (its
-images per second / diffusers' of the same round), so a load that comes and goes hits both. GFLOP/s counts matrix
-products only (torch's counter).
+Each round times every row once, in an order that rotates; the ratio of a row is the median over rounds of
+(its images per second / diffusers' of the same round), so a load that comes and goes hits both. GFLOP/s
+counts matrix products only (torch's counter).
 
     python benchmarks/backbone_throughput.py --threads 1 --batch 8 --rounds 7
 """
@@ -81,8 +81,9 @@ def measure(networks: dict[str, Callable[..., Tensor]], batch: int, rounds: int,
     for name in names:
         ratios = [a / b for a, b in zip(speeds[name], speeds[base])]
         middle = statistics.median(speeds[name])
+        kind = "forward+backward" if train else "forward"
         print(
-            f"{'forward+backward' if train else 'forward':17} {name:20} {middle:8.2f} {max(speeds[name]):8.2f} "
+            f"{kind:17} {name:20} {middle:8.2f} {max(speeds[name]):8.2f} "
             f"{work[name] * middle / batch / 1e9:8.1f} {statistics.median(ratios):8.3f} "
             f"{min(ratios):6.2f} - {max(ratios):.2f}"
         )
@@ -113,7 +114,10 @@ def main() -> None:
         "langevin, as theirs": load_diffusers_dit(theirs),
         "langevin": Ours(),
     }
-    print(f"DiT-S/2, {options.threads} thread(s), batch {options.batch}, {options.rounds} rounds, float32, torch {torch.__version__}")
+    print(
+        f"DiT-S/2, {options.threads} thread(s), batch {options.batch}, {options.rounds} rounds, float32, "
+        f"torch {torch.__version__}"
+    )
     print(f"{'':17} {'':20} {'img/s':>8} {'best':>8} {'GFLOP/s':>8} {'ratio':>8} range")
     for train in (False, True):
         measure(networks, options.batch, options.rounds, train)

@@ -1,11 +1,11 @@
 """Models from configurations and back: the one place where plain trees become modality, network and model.
 
-    name, summary, licence, attribution        what it is and whose
-    modality: {name, …}                        its codec, process and conditions
-    network: {name: dit, …}                    the backbone
-    parametrisation, objective, drop           what it is trained for
-    sampling: {sampler, steps, guidance, density}    defaults of model.sample
-    training: {…}                              how it was trained, for the record
+name, summary, licence, attribution        what it is and whose
+modality: {name, …}                        its codec, process and conditions
+network: {name: dit, …}                    the backbone
+parametrisation, objective, drop           what it is trained for
+sampling: {sampler, steps, guidance, density}    defaults of model.sample
+training: {…}                              how it was trained, for the record
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from langevin.core.network import Network
 from langevin.core.registry import BuildError, Registry, build
 from langevin.modalities.plugins import modality_of
 
-__all__ = ["build_model", "load_model", "save_model"]
+__all__ = ["build_model", "load_model", "pick_device", "save_model"]
 
 _KEYS = (
     "format", "weights", "name", "summary", "licence", "attribution", "conditions", "modality", "network",
@@ -89,17 +89,22 @@ def load_model(path: Path, device: str | None = None, dtype: Any = None) -> Mode
         model = build_model({"name": path.name, **config})
     except BuildError as error:
         raise folders.FolderError(f"{path / folders.CONFIG}: {error}") from error
-    weights = {name: tensor.float() if tensor.is_floating_point() else tensor for name, tensor in folders.read_weights(path).items()}
+    weights = {
+        name: tensor.float() if tensor.is_floating_point() else tensor
+        for name, tensor in folders.read_weights(path).items()
+    }
     own = model.network.state_dict()
-    wrong = sorted(set(own) ^ set(weights)) + [k for k in own if k in weights and own[k].shape != weights[k].shape]
+    wrong = sorted(set(own) ^ set(weights)) + [
+        k for k in own if k in weights and own[k].shape != weights[k].shape
+    ]
     if wrong:
         raise folders.FolderError(f"the weights in {path} do not fit its config.yaml: {', '.join(wrong[:4])}")
     model.network.load_state_dict(weights)
     model.network.eval().requires_grad_(False)
-    return model.to(_device(device)).cast(dtype)
+    return model.to(pick_device(device)).cast(dtype)
 
 
-def _device(name: str | None) -> str:
+def pick_device(name: str | None) -> str:
     """The device asked for, or the best there is.
 
     Raises:
@@ -114,7 +119,9 @@ def _device(name: str | None) -> str:
     if kind not in there:
         raise ValueError(unknown("device", name, there))
     if not there[kind]:
-        raise ValueError(f"device {name!r} is not available here; available: {[k for k, ok in there.items() if ok]}")
+        raise ValueError(
+            f"device {name!r} is not available here; available: {[k for k, ok in there.items() if ok]}"
+        )
     return str(name)
 
 
@@ -125,7 +132,9 @@ def save_model(model: Model, path: Path, card: str | None = None) -> Path:
         ValueError: the model was not built from a configuration, so that it could not be read back.
     """
     if not model.config:
-        raise ValueError("this model has no configuration to save; build it with langevin.assembly.build_model")
+        raise ValueError(
+            "this model has no configuration to save; build it with langevin.assembly.build_model"
+        )
     tensors = {k: v.half() if v.is_floating_point() else v for k, v in model.network.state_dict().items()}
     text = card if card is not None else _card(model)
     folders.write_model(path, {k: v for k, v in model.config.items() if v is not None}, tensors, text)

@@ -301,9 +301,12 @@ def write_model(
 def _stage(path: Path, content: Content) -> Path:
     """Write under a temporary name beside ``path`` and flush to the disk; a failure leaves nothing behind."""
     temporary = path.with_name(f".{path.stem}.{secrets.token_hex(4)}.partial{path.suffix}")
+    os.close(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666))
+    mode = temporary.stat().st_mode & 0o777  # what the umask allows
     try:
         if callable(content):
             content(temporary)
+            temporary.chmod(mode)  # some writers make private files
         else:
             temporary.write_bytes(content.encode("utf-8") if isinstance(content, str) else content)
         with temporary.open("rb+") as file:

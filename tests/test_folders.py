@@ -379,10 +379,12 @@ class TestWriteAtomic:
             write_atomic(path, writer)
         assert path.read_text() == "old" and list(tmp_path.iterdir()) == [path]
 
-    def test_permissions_follow_the_umask(self, tmp_path: Path) -> None:
+    def test_permissions_follow_the_umask(self, tmp_path: Path, folder: Path) -> None:
         ordinary = tmp_path / "ordinary"
         ordinary.write_text("x")
-        assert write_atomic(tmp_path / "atomic", "x").stat().st_mode == ordinary.stat().st_mode
+        mode = ordinary.stat().st_mode
+        assert write_atomic(tmp_path / "atomic", "x").stat().st_mode == mode
+        assert {path.stat().st_mode for path in folder.iterdir()} == {mode}
 
     @pytest.mark.skipif(sys.platform == "win32", reason="limits and signals are those of POSIX")
     def test_a_full_disk_leaves_the_old_file(self, tmp_path: Path) -> None:

@@ -18,11 +18,11 @@ __all__ = ["Parser", "add_fields", "count", "device", "one_of", "positive", "sha
 
 
 class Parser(argparse.ArgumentParser):
-    """argparse without abbreviations, whose errors are one line with the nearest valid spelling; exit code 2."""
+    """argparse without abbreviations, whose errors are one line and suggest a spelling; exit code 2."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
-        kwargs.setdefault("formatter_class", argparse.RawDescriptionHelpFormatter)
-        super().__init__(*args, allow_abbrev=False, **kwargs)
+        kwargs = {"formatter_class": argparse.RawDescriptionHelpFormatter, "allow_abbrev": False, **kwargs}
+        super().__init__(*args, **kwargs)
 
     def parse(self, argv: Sequence[str]) -> argparse.Namespace:
         """The arguments; an unknown flag is an error that names the nearest one."""
@@ -97,7 +97,7 @@ def device(value: str) -> str:
 
 
 def add_fields(parser: argparse.ArgumentParser, spec: type) -> list[str]:
-    """A flag for every field of a dataclass, by its type: numbers, strings, yes/no, a choice, or several of one.
+    """A flag for every field of a dataclass, by its type: a number, text, yes/no, a choice, some numbers.
 
     Returns:
         The names of the fields.

@@ -1,4 +1,4 @@
-"""``langevin doctor``: what this installation is made of, what works in it, and what to do about what does not."""
+"""``langevin doctor``: what this installation is made of, what works in it, how to mend the rest."""
 
 from __future__ import annotations
 
@@ -11,8 +11,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from langevin import __version__, folders, hub, optional, plugins
+from langevin import __version__, folders, hub, optional
 from langevin.cli.arguments import Parser
+from langevin.modalities.plugins import plugins
 
 __all__ = ["Finding", "examine", "run"]
 
@@ -65,7 +66,7 @@ def examine() -> Iterator[Finding]:
     yield from _imports()
     yield _disk()
     yield from _programs()
-    yield Finding("ok", "modalities", ", ".join(plugins.modalities()))
+    yield Finding("ok", "modalities", ", ".join(sorted(plugins())))
     yield from _models()
 
 
@@ -76,11 +77,7 @@ def _packages() -> Iterator[Finding]:
     for name, version in versions.items():
         if version is None:
             needed = name in NEEDED
-            says = (
-                f"not installed; pip install {name}"
-                if needed
-                else f"not installed; where needed: pip install {name}"
-            )
+            says = f"not installed; {'' if needed else 'where needed: '}pip install {name}"
             yield Finding("bad" if needed else "note", name, says)
 
 
@@ -111,8 +108,8 @@ def _torchaudio() -> Finding:
     if state == "python-only":
         reason = (optional.torchaudio_reason() or "").splitlines()[0]
         says = (
-            f"its compiled part does not load beside this torch ({reason}); langevin works without it: spectrograms and "
-            "resampling run, forced alignment does not"
+            f"its compiled part does not load beside this torch ({reason}); langevin works without it: "
+            "spectrograms and resampling run, forced alignment does not"
         )
         return Finding("note", "torchaudio", says)
     if state == "broken":

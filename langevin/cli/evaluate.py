@@ -8,9 +8,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from langevin import plugins
 from langevin.cli.arguments import Parser, one_of
 from langevin.folders import member
+from langevin.modalities.plugins import plugin, plugins
 from langevin.modalities.samples import MANIFEST, Failure, read_manifest
 
 if TYPE_CHECKING:
@@ -23,17 +23,16 @@ def run(argv: Sequence[str]) -> int:
     """Print the table of metrics, as text, JSON or CSV."""
     parser = Parser(
         prog="langevin evaluate",
-        description="Measure a folder of files, alone or against another. A folder that langevin wrote says what it\n"
-        "holds; for other folders the modality is given, and every file in them counts, readable or not.",
+        description="Measure a folder of files, alone or against another. A folder that langevin wrote says\n"
+        "what it holds; for others the modality is given, and every file counts, readable or not.",
     )
     parser.add_argument("folder", metavar="DIR", help="what to measure")
     parser.add_argument(
         "reference", metavar="REFERENCE", nargs="?", help="what to compare with: a folder of files"
     )
-    modalities = plugins.modalities()
-    parser.add_argument(
-        "--modality", type=one_of("modality", modalities), metavar="NAME", help=", ".join(modalities)
-    )
+    modalities = sorted(plugins())
+    kind = one_of("modality", modalities)
+    parser.add_argument("--modality", type=kind, metavar="NAME", help=", ".join(modalities))
     form = parser.add_mutually_exclusive_group()
     form.add_argument("--json", action="store_true", help="print one JSON object")
     form.add_argument("--csv", action="store_true", help="print comma-separated values")
@@ -45,7 +44,7 @@ def run(argv: Sequence[str]) -> int:
     if name is None:
         parser.error(f"{args.folder} has no {MANIFEST} that says what it holds; add --modality NAME")
 
-    modality = plugins.modality(name).modality()
+    modality = plugin(name).modality({})
     items = _items(Path(args.folder), modality)
     if not items:
         parser.error(f"{args.folder} holds no files that {name} reads ({', '.join(modality.suffixes)})")
@@ -68,6 +67,7 @@ def _recorded(folder: Path) -> str | None:
 
 def _items(folder: Path, modality: Modality) -> list[Any]:
     """The objects of a folder; those that cannot be read count as failures."""
+    files: Sequence[Path | Failure]
     if (folder / MANIFEST).exists():
         files = [
             Failure(str(entry.get("failure"))) if entry["file"] is None else member(folder, entry["file"])

@@ -12,6 +12,7 @@ import sys
 from collections.abc import Callable, Sequence
 
 from langevin import __version__
+from langevin.cli import extensions
 from langevin.core.errors import unknown
 
 __all__ = ["main"]
@@ -69,20 +70,16 @@ def _run(argv: list[str]) -> int:
 def _command(name: str) -> Callable[[list[str]], int]:
     if name in COMMANDS:
         return importlib.import_module(f"langevin.cli.{name}").run
-    from langevin import plugins
-
-    if name in plugins.commands():
-        return plugins.command(name)
+    if name in extensions.commands():
+        return extensions.command(name)
     kind = "flag" if name.startswith("-") else "command"
-    allowed = ["--help", "--version"] if kind == "flag" else [*COMMANDS, *plugins.commands()]
+    allowed = ["--help", "--version"] if kind == "flag" else [*COMMANDS, *extensions.commands()]
     print(f"langevin: error: {unknown(kind, name, allowed)}", file=sys.stderr)
     raise SystemExit(2)
 
 
 def _help() -> str:
-    from langevin import plugins
-
-    rows = {**COMMANDS, **{name: "added by another package" for name in plugins.commands()}}
+    rows = {**COMMANDS, **dict.fromkeys(extensions.commands(), "added by another package")}
     width = max(map(len, rows))
     return "\n".join(
         [

@@ -14,9 +14,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from langevin import hub, names, plugins
+from langevin import hub, names
 from langevin.cli.arguments import Parser, add_fields, count, device, one_of, positive, share, whole
-from langevin.folders import FolderError
+from langevin.modalities.plugins import plugin
 from langevin.modalities.samples import MANIFEST, described, read_manifest
 
 __all__ = ["run"]
@@ -28,24 +28,27 @@ The same model, settings, seed and version give the same samples.
   langevin sample image-emoji --prompt "a red apple" -n 16 --steps 20 --guidance 4 --seed 0 --out runs/apple
   langevin sample image-emoji --start apple.png --strength 0.6 --prompt "a green apple"
 """
+ASKED = ("steps", "evaluations", "sampler", "grid", "guidance", "strength", "negative", "batch_size")
 CONDITIONS = {"prompt": "a text, taken verbatim", "label": "a class, by name or number"}
 
 
 def run(argv: Sequence[str]) -> int:
     """Sample and save; prints one path per line, or one JSON object."""
-    known, _ = _parser().parse_known_args([a for a in argv if a not in ("-h", "--help")])
+    known, extra = _parser().parse_known_args([a for a in argv if a not in ("-h", "--help")])
     help_ = any(a in ("-h", "--help") for a in argv)
     if known.model is None:
         parser = _parser()
         if help_:
             parser.parse(argv)
+        if extra:
+            parser.refuse(extra[0])
         parser.error(f"which model? one of {', '.join(hub.names()) or '(none ships)'}, or a folder")
     try:
         info = hub.info(known.model)
     except hub.UnknownModel as error:
+        if extra and not help_:
+            _parser().refuse(extra[0])
         _parser().error(str(error))
-    except FolderError as error:
-        raise ValueError(str(error)) from None
     parser, spec = _parser_for(info)
     args = parser.parse(argv)
     _check(parser, args, info)
@@ -69,8 +72,11 @@ def run(argv: Sequence[str]) -> int:
     return 0 if paths else 1
 
 
-def _parser(conditions: Sequence[str] | None = None) -> Parser:
-    """The flags of every model; those of the given conditions, or the usual ones."""
+def _parser(conditions: Sequence[str] = tuple(CONDITIONS)) -> Parser:
+    """The flags of every model, and those of the given conditions.
+
+    The usual conditions are always parsed, so that the error can say what a model takes instead.
+    """
     parser = Parser(prog="langevin sample", epilog=EPILOG, description="Draw samples from a model.")
     parser.add_argument(
         "model", nargs="?", metavar="NAME", help="a shipped model (`langevin models`) or a folder"
@@ -99,23 +105,20 @@ def _parser(conditions: Sequence[str] | None = None) -> Parser:
         "--strength", type=share, help="with --start: how much of it is noised, from 0 (kept) to 1"
     )
     what = parser.add_argument_group("what")
-    for name in CONDITIONS if conditions is None else conditions:
-        what.add_argument(
-            f"--{name.replace('_', '-')}", dest=f"on_{name}", metavar="X", help=CONDITIONS.get(name)
-        )
-    if conditions is None or "prompt" in conditions:
-        what.add_argument("--negative", metavar="TEXT", help="a prompt to be guided away from")
+    for name in dict.fromkeys([*conditions, *CONDITIONS]):
+        about = CONDITIONS.get(name) if name in conditions else argparse.SUPPRESS
+        what.add_argument(f"--{name.replace('_', '-')}", dest=f"on_{name}", metavar="X", help=about)
+    about = "a prompt to be guided away from" if "prompt" in conditions else argparse.SUPPRESS
+    what.add_argument("--negative", metavar="TEXT", help=about)
     return parser
 
 
 def _parser_for(info: hub.ModelInfo) -> tuple[Parser, list[str]]:
     """The flags of one model, and the names of those that its modality adds."""
-    # the usual conditions stay, so that the error can say that this model does not take them
-    names_ = list(dict.fromkeys([*info.conditions, *CONDITIONS]))
-    parser = _parser(names_)
+    parser = _parser(info.conditions)
     parser.prog = f"langevin sample {info.name}"
     group = parser.add_argument_group(f"size ({info.modality})")
-    return parser, add_fields(group, plugins.modality(info.modality).spec)  # type: ignore[arg-type]
+    return parser, add_fields(group, plugin(info.modality).spec)  # type: ignore[arg-type]
 
 
 def _check(parser: Parser, args: argparse.Namespace, info: hub.ModelInfo) -> None:
@@ -152,22 +155,16 @@ def _settings(
 ) -> dict[str, Any]:
     """The keywords of ``model.sample``: what was given, nothing else."""
     given = {name: getattr(args, f"on_{name}") for name in info.conditions}
-    for name in (
-        "steps",
-        "evaluations",
-        "sampler",
-        "grid",
-        "guidance",
-        "strength",
-        "negative",
-        "batch_size",
-        *spec,
-    ):
+    for name in ASKED:
         given[name] = getattr(args, name)
+    shape = {name: getattr(args, name) for name in spec if getattr(args, name) is not None}
+    shape = {name: tuple(value) if isinstance(value, list) else value for name, value in shape.items()}
+    if shape:
+        given["spec"] = plugin(info.modality).spec(**shape)
     if args.start is not None:
         given["start"] = model.modality.read(Path(args.start))
     given = {name: value for name, value in given.items() if value is not None}
-    return {**given, "seed": args.seed, "progress": sys.stderr.isatty()}
+    return {**given, "seed": args.seed}
 
 
 def _fresh(root: Path, name: str) -> Path:

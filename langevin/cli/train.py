@@ -1,4 +1,4 @@
-"""``langevin train group=choice key=value …``: hydra's overrides, with the choices checked before anything heavy is imported."""
+"""``langevin train group=choice key=value …``: hydra's overrides, checked before torch is imported."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def run(argv: Sequence[str]) -> int:
     parser = Parser(
         prog="langevin train",
         usage="langevin train [experiment=NAME] [key=value …] [--multirun]",
-        description="Train a model. Settings are hydra overrides: group=choice picks a file, key=value sets a value.",
+        description="Train a model. Settings are hydra overrides: group=choice or key=value.",
         epilog=_listing(),
     )
     parser.add_argument(

@@ -39,7 +39,7 @@ def log_likelihood(
     exact: bool = False,
     start: float = 1e-3,
 ) -> Tensor:
-    """log p(x) of each sample in nats, shape (B,), by Heun's method; differentiable in x if gradients are enabled.
+    """log p(x) of each sample in nats, shape (B,), by Heun's method.
 
     Args:
         denoiser: of one Gaussian leaf.
@@ -69,7 +69,7 @@ def log_likelihood(
     directions = _probes(x, rng, probes, exact, leaf, mask)
 
     def flow(y: Tensor, t: float) -> tuple[Tensor, Tensor]:
-        """u and its divergence at X = y, by forward differentiation along each probe."""
+        """u and its divergence at X = y, by a vector–Jacobian product with each probe."""
         alpha, sigma = schedule.at(t)
 
         def u(z: Tensor) -> Tensor:
@@ -113,8 +113,9 @@ def _probes(x: Tensor, rng: Stream, probes: int, exact: bool, leaf: Gaussian, ma
 
 def _divergence(u: Callable[[Tensor], Tensor], y: Tensor, directions: list[Tensor], exact: bool) -> tuple[Tensor, Tensor]:
     """(u(y), Σᵢ vᵢᵀ J vᵢ over probes — their mean, or their sum when they are the axes)."""
-    value, total = y, torch.zeros(y.shape[0], dtype=y.dtype, device=y.device)
+    total = torch.zeros(y.shape[0], dtype=y.dtype, device=y.device)
+    value, pull = torch.func.vjp(u, y)
     for v in directions:
-        value, slope = torch.func.jvp(u, (y,), (v.contiguous(),))
+        (slope,) = pull(v.contiguous())
         total = total + (slope * v).flatten(1).sum(1)
     return value, total if exact else total / len(directions)

@@ -97,7 +97,9 @@ class Stratified:
     def __call__(self, rng: Stream, rows: tuple[int, int] | None = None) -> Tensor:
         first, total = rows or (0, len(rng))
         u = rng.uniform((len(rng),))
-        u = (torch.arange(first, first + len(rng), device=u.device) + u) / total
+        # kept inside its slice: in float32 the sum may round up to the next, and the last one to t = 1
+        row = torch.arange(first, first + len(rng), device=u.device)
+        u = torch.minimum((row + u) / total, torch.nextafter((row + 1) / total, torch.zeros_like(u)))
         if self.base is None:
             return u
         return torch.sigmoid(self.base.mean + self.base.std * torch.special.ndtri(u.clamp(1e-6, 1 - 1e-6)))
@@ -142,9 +144,9 @@ class LossAdaptive:
         return LossAdaptive(self.bins, self.decay, self.floor, tuple(share.tolist()))
 
     def __call__(self, rng: Stream, rows: tuple[int, int] | None = None) -> Tensor:
-        u = rng.uniform((len(rng),), torch.float64)
         if not self.weights:
-            return u.float()
+            return rng.uniform((len(rng),))
+        u = rng.uniform((len(rng),), torch.float64)
         edges = torch.tensor((0.0, *self.weights), dtype=torch.float64, device=u.device).cumsum(0)
         index = (torch.searchsorted(edges, u * edges[-1], right=True) - 1).clamp(0, self.bins - 1)
         inside = (u * edges[-1] - edges[index]) / (edges[index + 1] - edges[index])
@@ -247,7 +249,9 @@ class Objective:
         if isinstance(self.weighting, Uniform):
             return loss
         flat = t if t.ndim == 1 else t.flatten(1).amax(1)
-        log_snr = process.schedule.log_snr(flat.double() if flat.device.type != "mps" else flat)
+        flat = flat.double() if flat.device.type != "mps" else flat
+        flat = flat.clamp(1e-7, 1 - 1e-7)  # at an end a weight is its limit, of which the factors are 0 and infinite
+        log_snr = process.schedule.log_snr(flat)
         weight = self.weighting(log_snr)
         if self.weighting.target is not None:
             like = torch.empty_like(log_snr)

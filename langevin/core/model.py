@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -148,7 +148,6 @@ class Model:
         like: Any = None,
         keep: Keep | None = None,
         noise: State | None = None,
-        spec: Any = None,
         progress: bool | None = None,
         watch: Callable[[Step], None] | None = None,
         **conditions: Any,
@@ -170,10 +169,10 @@ class Model:
             like: native object(s) that give shapes, and the known values for ``keep``.
             keep: which elements of ``like`` are kept; see ``lv.keep``.
             noise: states at t = 1, as :meth:`invert` gives them, in place of fresh noise.
-            spec: the modality's description of new samples (size, duration, atoms …).
             progress: show a bar; by default if standard error is a terminal.
             watch: called with every :class:`Step` of every batch, for previews.
-            conditions: by name, one value for all samples or a list with one for each.
+            conditions: by name, one value for all samples or a list with one for each; and the fields of the modality's
+                spec, which say what shape new samples have (height and width, seconds, atoms …).
 
         Returns:
             The modality's samples: a sequence of native objects, with ``save`` and ``report``.
@@ -187,6 +186,7 @@ class Model:
             raise ValueError("strength says how far to go from start; give start as well")
         if (keep is None) != (like is None):
             raise ValueError("like and keep go together: like has the known values, keep says which of them count")
+        spec, conditions = self._spec(conditions)
         n, raw = broadcast_conditions(conditions, n, self.conditions)
         run = resolve(
             self.process,
@@ -220,9 +220,10 @@ class Model:
         record = {
             "model": self.name,
             **run.about,
+            "steps": len(run.times) - 1,
             "seed": seed,
             "evaluations": watching.evaluations,
-            "network_rows": watching.rows,
+            "network_rows": watching.rows * n,
             "strength": strength if start is not None else None,
             "keep": keep.name if keep is not None else None,
             "licence": self.config.get("licence"),
@@ -268,6 +269,12 @@ class Model:
                 watching(step, denoiser)
         state = paste(step.x, like, where) if where is not None else step.x
         return _to(state, "cpu"), _to(mask, "cpu")
+
+    def _spec(self, given: Mapping[str, Any]) -> tuple[Any, dict[str, Any]]:
+        """The modality's spec from the keywords that are its fields, and the other keywords."""
+        names = {f.name for f in fields(self.modality.spec)}
+        chosen = {k: v for k, v in given.items() if k in names}
+        return self.modality.spec(**chosen), {k: v for k, v in given.items() if k not in names}
 
     def _negative(self, negative: Mapping[str, Any] | str | None, n: int) -> dict[str, Any] | None:
         """Negative conditions by name; a text stands for the prompt. Embedded for one row, which guidance repeats."""
@@ -384,7 +391,6 @@ class Model:
         steps: int | None = None,
         seed: int = 0,
         guidance: float | Guidance | None = None,
-        spec: Any = None,
         **conditions: Any,
     ) -> Any:
         """Samples from the model tilted by exp(strength · reward), by sequential Monte Carlo over particles.
@@ -395,6 +401,7 @@ class Model:
             particles: K for each.
             strength: λ.
         """
+        spec, conditions = self._spec(conditions)
         n, raw = broadcast_conditions(conditions, n, self.conditions)
         run = resolve(
             self.process,

@@ -48,6 +48,7 @@ class Network(nn.Module):
         self.backbone = backbone
         self.conditions = nn.ModuleDict(dict(conditions or {}))
         self.clocks = tuple(clocks)
+        self.contextual = bool(getattr(backbone, "context_width", 0))
         self.time = nn.ModuleDict({_key(name): TimeEmbedding(width) for name in self.clocks or ("",)})
         self.embed_in = nn.ModuleDict({_key(k): nn.Linear(d, width) for k, d in tokeniser.inputs.items()})
         self.heads = nn.ModuleDict({_key(k): FinalLayer(width, d) for k, d in tokeniser.outputs.items()})
@@ -109,7 +110,7 @@ class Network(nn.Module):
             value = embedded[name] if name in embedded else embedder.null(rows, first.device)  # type: ignore[operator]
             if value.vector is not None:
                 vector = vector + (value.vector if vector.ndim == 2 else value.vector[:, None])
-            if value.context is not None:
+            if value.context is not None and self.contextual:
                 contexts.append(value)
         context, context_mask = _contexts(contexts)
         positions = tokens.positions.expand(rows, -1, -1)

@@ -12,7 +12,7 @@ name       row (c, d)                              Δ                says nothin
 eps        (0, 1)                                  α                t = 1 of zero terminal SNR
 x          (1, 0)                                  −σ               t = 0 (about ε)
 v          (−σ, α)                                 α² + σ²          –
-velocity   (α', σ')                                α σ' − σ α'      –
+velocity   (α', σ')                                α σ' − σ α'      where a slope is 0 or infinite
 score      (0, −1/σ)                               −α/σ             both ends
 edm        (σ/s, −α s) / √(α²s² + σ²), s = σ_data  −√(α²s² + σ²)/s  –
 ========== ======================================= ================ ==========================
@@ -98,7 +98,13 @@ def determinant(kind: str, schedule: Schedule, t: Time, like: Tensor, sigma_data
 def _float_inverse(kind: str, schedule: Schedule, t: float, sigma_data: float) -> tuple[float, float, float, float]:
     alpha, sigma = schedule.at(t)
     _refuse(kind, alpha == 0, sigma == 0, f"t = {t:g}")
-    return _inverse(kind, alpha, sigma, *_float_row(kind, schedule, t, sigma_data))  # type: ignore[return-value]
+    c, d = _float_row(kind, schedule, t, sigma_data)
+    if kind == "velocity" and (alpha * d == sigma * c or not math.isfinite(c) or not math.isfinite(d)):
+        raise ValueError(
+            f"the parametrisation 'velocity' says nothing at t = {t:g}, where the slope of {schedule!r} is ({c:g}, {d:g}); "
+            "use 'v' or 'edm', or keep the grid away from this time"
+        )
+    return _inverse(kind, alpha, sigma, c, d)  # type: ignore[return-value]
 
 
 def _refuse(kind: str, no_signal: bool, no_noise: bool, where: str) -> None:

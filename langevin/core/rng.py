@@ -82,7 +82,8 @@ class Stream:
         indices = range(samples) if isinstance(samples, int) else samples
         rows = torch.tensor(list(indices), dtype=torch.int64, device=device)
         start = _mix(torch.tensor(_signed(seed), dtype=torch.int64, device=device) + _GOLDEN)
-        return Stream(_mix(start ^ _mix(rows + _GOLDEN)))
+        # the factor tells the two words apart: sample i of seed j must not be sample j of seed i
+        return Stream(_mix(start * 3 + _mix(rows + _GOLDEN)))
 
     def __len__(self) -> int:
         return self.keys.shape[0]

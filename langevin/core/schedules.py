@@ -75,6 +75,7 @@ class Schedule(ABC):
 
     def derivative(self, t: Tensor) -> tuple[Tensor, Tensor]:
         """(dα/dt, dσ/dt), by forward differentiation of the schedule itself."""
+        t = t.contiguous()  # forward differentiation refuses expanded times
         tangent = torch.ones_like(t)
         _, slopes = torch.func.jvp(lambda u: self(u), (t,), (tangent,))
         return slopes
@@ -124,7 +125,7 @@ class VP(Schedule):
 
     def time(self, log_snr: Tensor) -> Tensor:
         # −2 log α = log(1 + e^{−λ}) =: c solves t²(β_max − β_min)/2 + t β_min = c, in the form without cancellation
-        c = torch.nn.functional.softplus(-log_snr)
+        c = torch.nn.functional.softplus(-log_snr, threshold=50)
         return 2 * c / (self.beta_min + (self.beta_min**2 + 2 * (self.beta_max - self.beta_min) * c).sqrt())
 
 
@@ -156,21 +157,23 @@ class Sigmoid(Schedule):
         _check(self.temperature > 0, f"Sigmoid needs temperature > 0, got {self.temperature}")
 
     def _bounds(self) -> tuple[float, float]:
-        def logistic(u: float) -> float:
-            return 1 / (1 + math.exp(-u / self.temperature))
-
-        return logistic(self.start), logistic(self.end)
+        """The logistic curve's values at the two ends."""
+        return tuple(1 / (1 + math.exp(-u / self.temperature)) for u in (self.start, self.end))  # type: ignore[return-value]
 
     def __call__(self, t: Tensor) -> tuple[Tensor, Tensor]:
         low, high = self._bounds()
-        value = torch.sigmoid((t * (self.end - self.start) + self.start) / self.temperature)
-        noise = ((value - low) / (high - low)).clamp(0, 1)
-        return (1 - noise).sqrt(), noise.sqrt()
+        span = (self.end - self.start) / self.temperature
+        # g(b) − g(a) = g(b) g(−a) (1 − e^{a−b}) for the logistic g: no digits are lost near the ends
+        value = t * span + self.start / self.temperature
+        noise = torch.sigmoid(value) * (1 - low) * -torch.expm1(-t * span) / (high - low)
+        signal = torch.sigmoid(-value) * high * (0.0 - torch.expm1((t - 1) * span)) / (high - low)
+        return signal.sqrt(), noise.sqrt()
 
     def time(self, log_snr: Tensor) -> Tensor:
         low, high = self._bounds()
-        value = low + (high - low) * torch.sigmoid(-log_snr)
-        return (torch.logit(value) * self.temperature - self.start) / (self.end - self.start)
+        rise = (high - low) * torch.sigmoid(-log_snr)  # of the logistic curve since t = 0
+        span = (self.end - self.start) / self.temperature
+        return (torch.log1p(rise / low) - torch.log1p(-rise / (1 - low))) / span
 
 
 class _Exploding(Schedule):
@@ -264,7 +267,7 @@ class Tabulated(Schedule):
         finite = torch.where(table[low + 1].isfinite(), table[low + 1], table[low])
         log_ratio = torch.lerp(table[low], finite, weight)
         ratio = log_ratio.exp()
-        ratio = torch.where(position < 0, table[0].exp() * (position + 1), ratio)
+        ratio = torch.where(position < 0, table[0].exp() * (u * steps), ratio)
         norm = torch.sqrt(1 + ratio * ratio)
         alpha, sigma = 1 / norm, ratio / norm
         if self._terminal:
@@ -321,14 +324,12 @@ class ZeroTerminal(Schedule):
     base: Schedule
 
     def __post_init__(self) -> None:
-        alpha, sigma = self.base.at(1.0)
-        _check(
-            abs(alpha * alpha + sigma * sigma - 1) < 1e-9,
-            f"ZeroTerminal needs a variance-preserving base, got {self.base!r}",
-        )
+        preserves = all(abs(math.hypot(*self.base.at(t)) - 1) < 1e-9 for t in (0.5, 1.0))
+        _check(preserves, f"ZeroTerminal needs a variance-preserving base, got {self.base!r}")
 
     def __call__(self, t: Tensor) -> tuple[Tensor, Tensor]:
-        end = self.base.at(1.0)[0]
+        # the end as a tensor of the same shape and dtype, so that it rounds as α does: exact at t = 1 in float32 too
+        end, _ = self.base(torch.ones_like(t))
         alpha, sigma = self.base(t)
         # σ² = 1 − α'² written through the base's σ², which keeps its digits near t = 0
         scaled = ((alpha - end) / (1 - end)).clamp(min=0)

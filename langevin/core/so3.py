@@ -124,7 +124,10 @@ def igso3_score(x: Tensor, x_t: Tensor, sigma: Tensor) -> Tensor:
 def igso3_angle(u: Tensor, sigma: Tensor) -> Tensor:
     """Angles of IGSO(3) draws by inversion: uniforms ``u`` (…) in (0, 1) and σ of the same shape to ω in [0, π]."""
     sigma = sigma.double().expand(u.shape)
-    shape, u, sigma = u.shape, u.double().reshape(-1, 1), sigma.reshape(-1, 1).clamp(min=1e-6)
+    shape, u = u.shape, u.double().reshape(-1, 1)
+    # elements of one sample share their σ: its table is made once
+    sigma, row = sigma.reshape(-1).clamp(min=1e-6).unique(return_inverse=True)
+    sigma = sigma[:, None]
     top = (10 * sigma).clamp(max=math.pi)  # beyond ten σ there is no mass to float64
     grid = torch.linspace(0, 1, 1025, dtype=torch.float64, device=u.device) * top
     middle = (grid[:, 1:] + grid[:, :-1]) / 2
@@ -132,6 +135,7 @@ def igso3_angle(u: Tensor, sigma: Tensor) -> Tensor:
     log_mass = igso3_log_density(middle, sigma) + torch.log(1 - middle.cos())
     mass = (log_mass - log_mass.max(-1, keepdim=True).values).exp()
     cumulative = torch.nn.functional.pad(mass.cumsum(-1), (1, 0))
+    mass, cumulative, grid, top = (table[row] for table in (mass, cumulative, grid, top))
     target = u * cumulative[:, -1:]
     index = (torch.searchsorted(cumulative, target, right=True) - 1).clamp(0, mass.shape[-1] - 1)
     low, width = cumulative.gather(-1, index), mass.gather(-1, index).clamp(min=1e-300)

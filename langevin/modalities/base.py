@@ -188,6 +188,12 @@ class Modality(ABC):
 
         return picture_html(self.picture(item), alt=f"a sample of {self.name}")
 
+    def sheet(self, items: Sequence[Any]) -> Any:
+        """A PIL image that shows several objects at once."""
+        from langevin.modalities.sheets import sheet
+
+        return sheet([None if isinstance(item, Failure) else self.picture(item) for item in items])
+
     def evaluate(self, items: Sequence[Any], reference: Sequence[Any] | None = None) -> Table | None:
         """Measures of native objects, compared with those of ``reference`` if given.
 
@@ -210,10 +216,14 @@ class Plugin:
         summary: one line for help and listings.
         modality: makes the modality from plain settings (those of config.yaml; none for the default one,
             which can read and evaluate files). Heavy imports belong inside.
+        open: (path or name, **options) -> a data set to train on.
+        defaults: (data set, given keys) -> the configuration of a model for it, in which the given keys stand.
         spec: the modality's :attr:`Modality.spec`.
     """
 
     name: str
     summary: str
     modality: Callable[..., Modality]
+    open: Callable[..., Any]
+    defaults: Callable[[Any, dict[str, Any]], dict[str, Any]]
     spec: type = NoSpec

@@ -16,7 +16,6 @@ same sample whatever else was in the batch.
 from __future__ import annotations
 
 import functools
-import importlib.metadata
 import json
 import platform
 from collections.abc import Iterator, Mapping, Sequence
@@ -82,6 +81,13 @@ class Run:
     options: Mapping[str, Any] = field(default_factory=dict)
     licence: str = ""
     attribution: str = ""
+
+    @property
+    def made_in(self) -> int | None:
+        """Solver steps: as asked for, or as its grid of times has them."""
+        return (
+            len(self.grid) - 1 if self.steps is None and isinstance(self.grid, (list, tuple)) else self.steps
+        )
 
 
 class Samples(Sequence[Any]):
@@ -238,14 +244,15 @@ class Samples(Sequence[Any]):
             "model": run.model,
             "samples": f"{len(self)}, of which {failed} failed" if failed else len(self),
             "sampler": _brief(run.sampler),
-            "steps": run.steps,
+            "steps": run.made_in,
             "evaluations": run.evaluations,
             "guidance": _brief(run.guidance),
             "seed": run.seed,
         }
         more = f" The first {SHOWN} of {len(self)} are shown." if len(self) > SHOWN else ""
-        about = f"Consecutive samples of one seed, none left out.{more}"
-        sections = [Section("Samples", about, (Gallery(self.figures(), self.modality.card_width),))]
+        whole = self.indices == tuple(range(len(self)))
+        about = "Consecutive samples of one seed, none left out." if whole else "A selection from one seed."
+        sections = [Section("Samples", about + more, (Gallery(self.figures(), self.modality.card_width),))]
         if metrics is not None:
             sections.append(Section("Metrics", metrics.caption, (replace(metrics, caption=""),)))
         if run.model:
@@ -273,21 +280,22 @@ class Samples(Sequence[Any]):
         return f'<div style="display:flex;flex-wrap:wrap;gap:8px">{cards}</div>'
 
     def _recipe(self) -> str:
-        """Python that repeats the run, as far as its settings are plain."""
-        run, shared = self.run, {}
+        """Python that repeats the run; what was begun from or kept is for the reader to fill in."""
+        run, settings = self.run, {}
         for name in self.conditions[0] if self.conditions else ():
             values = [condition.get(name) for condition in self.conditions]
-            shared[name] = values[0] if all(value == values[0] for value in values) else values
-        settings = {"steps": run.steps, "sampler": run.sampler, "grid": run.grid, "guidance": run.guidance}
-        settings = {**_plain(shared), **settings, **_plain(run.options), "seed": run.seed}
+            settings[name] = values[0] if all(value == values[0] for value in values) else values
+        settings |= {"sampler": run.sampler, "steps": run.made_in, "guidance": run.guidance, "seed": run.seed}
+        arguments = [f"{name}={_plain(value)!r}" for name, value in settings.items() if value is not None]
+        if run.made_in is None and run.grid is not None:
+            arguments.append(f"grid={_plain(run.grid)!r}")
+        for name, key in (("start", "strength"), ("like", "keep")):
+            if key in run.options:
+                arguments += [f"{name}={name}", f"{key}={run.options[key] if key == 'strength' else key}"]
         count = max(self.indices, default=-1) + 1
-        arguments = [
-            str(count),
-            *(f"{name}={value!r}" for name, value in settings.items() if value is not None),
-        ]
         return (
             f"import langevin as lv\n\nmodel = lv.load({run.model!r})\n"
-            f"samples = model.sample({', '.join(arguments)})\nsamples.save('out/')"
+            f"samples = model.sample({', '.join([str(count), *arguments])})\nsamples.save('out/')"
         )
 
 
@@ -300,15 +308,16 @@ def read_manifest(folder: str | Path) -> dict[str, Any]:
     path = Path(folder) / MANIFEST
     try:
         manifest = json.loads(read_text(folder, MANIFEST, limit=64 << 20))
-        entries = manifest["samples"]
-        files = [entry["file"] for entry in entries]
-        sound = manifest["format"] == FORMAT and all(f is None or isinstance(f, str) for f in files)
+        files = [entry["file"] for entry in manifest["samples"]]
+        version = manifest["format"]
     except FolderError:
         raise
     except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise FolderError(f"{path} is not a list of samples ({type(error).__name__})") from None
-    if not sound:
-        raise FolderError(f"{path} is of format {manifest['format']!r}; this version reads {FORMAT}")
+    if version != FORMAT:
+        raise FolderError(f"{path} is of format {version!r}; this version reads {FORMAT}")
+    if not all(file is None or isinstance(file, str) for file in files):
+        raise FolderError(f"{path} is not a list of samples: a file is a name or null")
     for file in files:
         if file is not None and (Path(file).name != file or "\\" in file or file in ("", ".", "..")):
             raise FolderError(f"{path} names {file!r}, which is not a file in the folder")
@@ -322,6 +331,8 @@ def described(manifest: Mapping[str, Any]) -> str:
 
 
 def _versions() -> dict[str, str]:
+    import importlib.metadata
+
     found = {"langevin": __version__, "python": platform.python_version()}
     for name in ("torch", "numpy"):
         try:

@@ -1,19 +1,19 @@
-"""Exact references that the certificates share: every schedule, a target whose flow is known, and a few statistics."""
+"""Exact references that the certificates share: every schedule, a target whose flow is known, statistics."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from langevin.core import parametrisations
+from langevin.core.analytic import GaussianDenoiser
 from langevin.core.denoiser import Denoiser
 from langevin.core.posteriors import Point, Posterior
-from langevin.core.processes import Gaussian, Process
+from langevin.core.processes import Gaussian
 from langevin.core.rng import Stream
 from langevin.core.samplers import Sampler, Step, sample
 from langevin.core.schedules import (
@@ -28,7 +28,6 @@ from langevin.core.schedules import (
     Tabulated,
     ZeroTerminal,
 )
-from langevin.core.times import scales
 
 KINDS = parametrisations.PARAMETRISATIONS
 
@@ -52,52 +51,43 @@ SCHEDULES: dict[str, Schedule] = {
 TERMINAL = ("linear", "cosine", "sigmoid", "shifted", "shifted-cosine", "zero-terminal")
 
 
-@dataclass(frozen=True)
-class Normal(Denoiser):
-    """The exact belief for data N(mean, std²), independent in every coordinate, on one Gaussian leaf.
+class Normal(GaussianDenoiser):
+    """The exact denoiser of N(0.7, 0.4²); with ``kind``, by way of an output in that parametrisation.
 
-    With ``kind`` the belief makes the detour through a network output of that parametrisation, as a trained model's
-    would, and is refused where the parametrisation says nothing.
+    A trained model answers in a parametrisation, and is refused where that says nothing.
     """
 
-    process: Process
-    mean: float = 0.7
-    std: float = 0.4
-    kind: str | None = None
-
-    @property
-    def leaf(self) -> Gaussian:
-        leaf = self.process.leaves[""]
-        assert isinstance(leaf, Gaussian)
-        return leaf
+    def __init__(
+        self, process: Gaussian, mean: float = 0.7, std: float = 0.4, kind: str | None = None
+    ) -> None:
+        super().__init__(process, mean, std)
+        self.loc, self.scale, self.kind = mean, std, kind
 
     def __call__(
         self, x_t: Any, t: Any, condition: Any = None, mask: Tensor | None = None, memory: Any = None
     ) -> tuple[Posterior, Any]:
-        schedule = self.leaf.schedule
-        alpha, sigma = scales(schedule, t, x_t)
-        variance = alpha * alpha * self.std**2 + sigma * sigma
-        away = x_t - alpha * self.mean
-        x, eps = self.mean + alpha * self.std**2 / variance * away, sigma / variance * away
+        belief, memory = super().__call__(x_t, t, condition, mask, memory)
+        assert isinstance(belief, Point)
         if self.kind is None:
-            return Point(x, eps, x_t, t, schedule), memory
-        c, d = parametrisations.row(self.kind, schedule, t, x_t, self.leaf.sigma_data)
-        return self.process.posterior(c * x + d * eps, x_t, t, self.kind), memory
+            return belief, memory
+        c, d = parametrisations.row(self.kind, belief.schedule, belief.t, x_t, self.process.sigma_data)
+        return self.process.posterior(c * belief.x + d * belief.eps, x_t, t, self.kind), memory
 
     def marginal(self, t: float) -> tuple[float, float]:
         """Mean and standard deviation of x_t."""
-        alpha, sigma = self.leaf.schedule.at(t)
-        return alpha * self.mean, math.hypot(alpha * self.std, sigma)
+        alpha, sigma = self.process.schedule.at(t)
+        return alpha * self.loc, math.hypot(alpha * self.scale, sigma)
 
     def quantiles(self, t: float, count: int = 64) -> Tensor:
         """Evenly spread states at time t, (count, 1), float64."""
         mean, std = self.marginal(t)
         return mean + std * torch.linspace(-2, 3, count, dtype=torch.float64)[:, None]
 
-    def flow(self, x: Tensor, t: float, s: float) -> Tensor:
-        """Where the probability flow carries ``x`` from t to s: quantiles go to quantiles."""
-        (mean_t, std_t), (mean_s, std_s) = self.marginal(t), self.marginal(s)
-        return mean_s + std_s / std_t * (x - mean_t)
+    def draw(self, t: float, count: int) -> Tensor:
+        """Evenly spaced quantiles of the law of x_t: a sample without sampling noise, (count, 1)."""
+        mean, std = self.marginal(t)
+        u = (torch.arange(count, dtype=torch.float64) + 0.5) / count
+        return (mean + std * torch.special.ndtri(u))[:, None]
 
 
 def normal(schedule: str | Schedule = "linear", kind: str | None = None, **settings: float) -> Normal:
@@ -109,15 +99,12 @@ def normal(schedule: str | Schedule = "linear", kind: str | None = None, **setti
 def last(denoiser: Denoiser, sampler: Sampler, grid: Any, x: Any, seed: int = 0, **options: Any) -> Step:
     """The last step of a run from the states ``x``."""
     first = next(iter(x.values())) if isinstance(x, dict) else x
-    step = None
-    for step in sample(denoiser, sampler, grid, Stream.of(seed, first.shape[0]), x=x, **options):
-        pass
-    assert step is not None
-    return step
+    steps = list(sample(denoiser, sampler, grid, Stream.of(seed, first.shape[0]), x=x, **options))
+    return steps[-1]
 
 
 def by_ratio(schedule: Schedule, high: float, low: float, steps: int) -> list[float]:
-    """Times at which σ/α falls from ``high`` to ``low`` by a constant factor: an interior interval of any schedule."""
+    """Times at which σ/α falls from ``high`` to ``low`` by a constant factor, inside any schedule."""
     ratios = torch.linspace(math.log(high), math.log(low), steps + 1, dtype=torch.float64)
     return [float(t) for t in schedule.time(-2 * ratios)]
 
@@ -134,7 +121,7 @@ def ks(sample_: Tensor, cdf: Any) -> float:
     n = x.numel()
     below = cdf(x)
     steps = torch.arange(n, dtype=torch.float64) / n
-    return math.sqrt(n) * float(torch.maximum((below - steps).abs().max(), (below - steps - 1 / n).abs().max()))
+    return math.sqrt(n) * max(float((below - steps).abs().max()), float((below - steps - 1 / n).abs().max()))
 
 
 def normal_cdf(mean: float = 0.0, std: float = 1.0) -> Any:

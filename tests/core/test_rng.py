@@ -17,19 +17,20 @@ seeds = st.integers(-(2**80), 2**80)
 samples = st.lists(st.integers(0, 2**40), min_size=1, max_size=6, unique=True)
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 @given(seeds, samples, st.data())
 @settings(max_examples=40, deadline=None)
 def test_noise_of_a_sample_is_bit_equal_for_any_batch_order_and_padding(
-    seed: int, rows: list[int], data: st.DataObject
+    dtype: torch.dtype, seed: int, rows: list[int], data: st.DataObject
 ) -> None:
-    together = Stream.of(seed, rows).fold("step", 3).normal((len(rows), 7, 3))
+    together = Stream.of(seed, rows).fold("step", 3).normal((len(rows), 7, 3), dtype)
     order = data.draw(st.permutations(range(len(rows))))
     length, width = data.draw(st.integers(1, 12)), data.draw(st.integers(1, 5))
     for k in order:
-        alone = Stream.of(seed, [rows[k]]).fold("step", 3).normal((1, length, width))
+        alone = Stream.of(seed, [rows[k]]).fold("step", 3).normal((1, length, width), dtype)
         common = (slice(0, min(7, length)), slice(0, min(3, width)))
         assert torch.equal(alone[0][common], together[k][common])
-    shuffled = Stream.of(seed, [rows[k] for k in order]).fold("step", 3).normal((len(rows), 7, 3))
+    shuffled = Stream.of(seed, [rows[k] for k in order]).fold("step", 3).normal((len(rows), 7, 3), dtype)
     assert torch.equal(shuffled, together[list(order)])
 
 
@@ -53,7 +54,21 @@ def test_a_draw_is_a_function_of_its_key(draw: str) -> None:
 
 def test_the_order_and_the_spelling_of_names_matter() -> None:
     rng = Stream.of(0, 2)
-    chains = [(), ("a",), ("b",), ("a", "b"), ("b", "a"), ("ab",), ("a", "a"), (1,), ("1",), (1, 2), (2, 1), (-1,), (0,)]
+    chains = [
+        (),
+        ("a",),
+        ("b",),
+        ("a", "b"),
+        ("b", "a"),
+        ("ab",),
+        ("a", "a"),
+        (1,),
+        ("1",),
+        (1, 2),
+        (2, 1),
+        (-1,),
+        (0,),
+    ]
     keys = [rng.fold(*chain).keys for chain in chains]
     for one, other in itertools.combinations(keys, 2):
         assert not bool((one == other).any())
@@ -133,7 +148,10 @@ def test_neighbours_are_uncorrelated() -> None:
         "features": (x[..., 1:], x[..., :-1]),
         "seeds": (x, Stream.of(1, 200).normal((200, 40, 25))),
         "negative seeds": (x, Stream.of(-1, 200).normal((200, 40, 25))),
-        "seed and sample exchanged": (Stream.of(1, [0]).normal((1, 50000)), Stream.of(0, [1]).normal((1, 50000))),
+        "seed and sample exchanged": (
+            Stream.of(1, [0]).normal((1, 50000)),
+            Stream.of(0, [1]).normal((1, 50000)),
+        ),
         "steps": tuple(Stream.of(0, 200).fold("move", i).normal((200, 1000)) for i in (0, 1)),
         "a name and its parent": (x, Stream.of(0, 200).fold("noise").normal((200, 40, 25))),
         "squares of elements": (x[:, 1:] ** 2, x[:, :-1] ** 2),

@@ -2,8 +2,8 @@ r"""Data of one normal distribution: the exact belief, the exact probability flo
 
 In the eigenbasis of Σ the flow scales each coordinate by the ratio of its standard deviations,
 
-.. math:: x_s = \alpha_s \mu + \frac{\sqrt{\alpha_s^2 \lambda + \sigma_s^2}}{\sqrt{\alpha_t^2 \lambda + \sigma_t^2}}
-          \,(x_t - \alpha_t \mu),
+.. math:: x_s = \alpha_s \mu + \sqrt{
+          \frac{\alpha_s^2 \lambda + \sigma_s^2}{\alpha_t^2 \lambda + \sigma_t^2}} \,(x_t - \alpha_t \mu),
 
 which is what a solver's order of convergence is measured against.
 """
@@ -43,8 +43,10 @@ class GaussianDenoiser(Denoiser):
         if std is not None:
             mean = mean.expand(torch.broadcast_shapes(mean.shape, torch.as_tensor(std).shape))
             std = torch.as_tensor(std, dtype=torch.float64).expand_as(mean)[None]
+        if covariance is not None and mean.ndim == 0:
+            mean = mean.expand(torch.as_tensor(covariance).shape[-1])
         self.process: Gaussian = process
-        self.normals = Normals.of(mean[None], std, None if covariance is None else covariance)
+        self.normals = Normals.of(mean[None], std, covariance)
 
     def _fitted(self, x: Tensor) -> Normals:
         """The normal over the features of ``x``: a number stands for features of any shape."""
@@ -72,7 +74,9 @@ class GaussianDenoiser(Denoiser):
     def exact(self, x: Tensor, t: Time, s: Time) -> Tensor:
         """The probability flow from time t to time s, (B, …); times are floats or (B,)."""
         own = self._fitted(x).like(x)
-        (alpha_t, sigma_t), (alpha_s, sigma_s) = (own.coefficients(self.process.schedule, u, x) for u in (t, s))
+        (alpha_t, sigma_t), (alpha_s, sigma_s) = (
+            own.coefficients(self.process.schedule, u, x) for u in (t, s)
+        )
         r = own.into(x.flatten(1)[:, None] - alpha_t * own.mean)
         before, after = (a * a * own.variance + b * b for a, b in ((alpha_t, sigma_t), (alpha_s, sigma_s)))
         # a direction without any width has no deviation to carry

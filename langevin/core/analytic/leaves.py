@@ -1,12 +1,12 @@
-r"""What each kind of leaf says about which component of a mixture a noisy state came from, and what each believes.
+r"""Leaves of a mixture: what each says about the component behind a noisy state, and what each believes.
 
-``read`` gives, for K components, log p(x_t | k) up to a term common to all k, and a function from the posterior weights
-of the components (B, K) to the belief of the leaf.
+``read`` gives, for K components, log p(x_t | k) up to a term common to all k, and a function from the
+posterior weights of the components (B, K) to the belief of the leaf.
 
-Rotations under :class:`~langevin.core.processes.Geodesic`. R_t = R_0 Exp(σ v), where v is the logarithm of a uniform
-rotation: uniform directions, and an angle of density (1 − cos ω)/π on [0, π]. As densities of the rotation vector,
-v has :math:`(1 - \cos ω) / 4π^2 ω^2`, and w = σ v has :math:`(1 - \cos(ω/σ)) / 4π^2 σ ω^2` for ω = |w| ≤ σπ and 0
-beyond. The uniform measure itself has the former, so with respect to it
+Rotations under :class:`~langevin.core.processes.Geodesic`. R_t = R_0 Exp(σ v), where v is the logarithm of
+a uniform rotation: uniform directions, and an angle of density (1 − cos ω)/π on [0, π]. As densities of the
+rotation vector, v has :math:`(1 - \cos ω) / 4π^2 ω^2`, and w = σ v has :math:`(1 - \cos(ω/σ)) / 4π^2 σ ω^2`
+for ω = |w| ≤ σπ and 0 beyond. The uniform measure itself has the former, so with respect to it
 
 .. math:: f_σ(ω) = \frac{1 - \cos(ω/σ)}{σ\,(1 - \cos ω)} = \frac{\sin^2(ω/2σ)}{σ \sin^2(ω/2)}, \qquad ω ≤ σπ,
 
@@ -48,7 +48,9 @@ class Component(Protocol):
 
 
 def counted(leaf: LeafProcess, like: Tensor, mask: Tensor | None) -> Tensor | None:
-    """The elements that carry evidence, broadcasting to ``like``: real ones, and of a symmetric pair only one."""
+    """The elements that carry evidence, broadcasting to ``like``: real ones, and of a symmetric pair only
+    one.
+    """
     real = leaf.real(mask)
     if leaf.pair:
         upper = torch.ones(like.shape[1:3], dtype=torch.bool, device=like.device).triu()
@@ -73,7 +75,9 @@ class Points:
 
         def believe(r: Tensor) -> Point:
             share = r.to(x.dtype)[..., None]
-            return Point((share * x).sum(1).view_as(x_t), (share * eps).sum(1).view_as(x_t), x_t, t, leaf.schedule)
+            return Point(
+                (share * x).sum(1).view_as(x_t), (share * eps).sum(1).view_as(x_t), x_t, t, leaf.schedule
+            )
 
         return log, believe
 
@@ -106,12 +110,17 @@ class Classes:
 
     def read(self, leaf: Discrete, x_t: Tensor, t: Time, mask: Tensor | None) -> tuple[Tensor, Believe]:
         if self.probabilities.shape[-1] != leaf.classes:
-            raise ValueError(f"type_probabilities name {self.probabilities.shape[-1]} classes, the leaf {leaf.classes}")
+            raise ValueError(
+                f"type_probabilities name {self.probabilities.shape[-1]} classes, the leaf {leaf.classes}"
+            )
+        rows = x_t.shape[0]
         p = self.probabilities.to(x_t.device).expand(-1, x_t[0].numel(), -1)  # (K, L, C)
         alpha = scales(leaf.schedule, leaf.clock(t), x_t.double())[0]
         if isinstance(alpha, Tensor):
-            alpha = alpha.expand(x_t.shape).flatten(1)[:, None, :, None]
-        here = torch.nn.functional.one_hot(x_t.flatten(1), leaf.tokens).double()[:, None]  # (B, 1, L, tokens)
+            alpha = alpha.expand(x_t.shape).reshape(rows, 1, -1, 1)
+        here = torch.nn.functional.one_hot(x_t.reshape(rows, -1), leaf.tokens).double()[
+            :, None
+        ]  # (B, 1, L, tokens)
         if leaf.kind == "masked":
             hidden = here[..., -1:]
             # what is not hidden is unchanged
@@ -121,7 +130,7 @@ class Classes:
         evidence = joint.sum(-1)  # (B, K, L)
         log = evidence.clamp(min=1e-300).log()
         real = counted(leaf, x_t, mask)
-        log = log if real is None else log * real.flatten(1)[:, None]
+        log = log if real is None else log * real.reshape(rows, 1, -1)
         each = joint / evidence.clamp(min=1e-300)[..., None]
 
         def believe(r: Tensor) -> Categorical:
@@ -139,7 +148,8 @@ class Classes:
 def geodesic_log_density(angle: Tensor, sigma: Tensor) -> Tensor:
     """log f_σ(ω) of the geodesic kernel with respect to the uniform measure, float64; see the module's page.
 
-    Beyond its support, where the density is 0, a large negative number that falls with the angle: a state that a finite
+    Beyond its support, where the density is 0, a large negative number that falls with the angle: a state
+        that a finite
     step has brought outside the support of every component belongs to the nearest.
 
     Args:
@@ -173,7 +183,11 @@ class Frames:
         """
         r = torch.as_tensor(rotations, dtype=torch.float64)
         r = r[:, None] if r.ndim == 3 else r
-        if r.shape[-2:] != (3, 3) or (r @ r.mT - torch.eye(3)).abs().max() > 1e-4 or torch.linalg.det(r).min() < 0:
+        if (
+            r.shape[-2:] != (3, 3)
+            or (r @ r.mT - torch.eye(3)).abs().max() > 1e-4
+            or torch.linalg.det(r).min() < 0
+        ):
             raise ValueError("rotations must be matrices R with R Rᵀ = 1 and determinant 1, shape (K, 3, 3)")
         return Frames(r)
 
@@ -191,7 +205,7 @@ class Frames:
                 log = so3.igso3_log_density(angle, sigma.clamp(min=1e-4))
             real = counted(leaf, angle, mask)
             log = log if real is None else log * real
-            logs.append(log.flatten(1).sum(1) if log.ndim > 1 else log)
+            logs.append(log.reshape(log.shape[0], -1).sum(1))
             targets.append(leaf.kernel.target(goal, x_t, sigma))
         target = torch.stack(targets, 1)  # (B, K, …, 3)
 

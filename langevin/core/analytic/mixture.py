@@ -5,8 +5,8 @@ Every leaf is evidence about the component, so the belief of one depends on the 
 .. math:: r_k \propto w_k \prod_{\text{leaves}} p(x_t^{(l)} \mid k), \qquad
           \text{belief}^{(l)} = \sum_k r_k\, \text{belief}_k^{(l)} .
 
-A sampler that keeps the leaves' clocks, beliefs or noise apart wrongly loses the correlations between them, which is what
-a test looks for. Clocks may differ by leaf: the likelihoods multiply all the same.
+A sampler that keeps the leaves' clocks, beliefs or noise apart wrongly loses the correlations between them,
+which is what a test looks for. Clocks may differ by leaf: the likelihoods multiply all the same.
 """
 
 from __future__ import annotations
@@ -32,12 +32,16 @@ __all__ = ["JointMixtureDenoiser", "MixtureDenoiser"]
 class _Mixture(Denoiser):
     """What mixtures of one leaf and of several have in common.
 
-    The condition ``label`` (int64, (B,)) multiplies the weight of component k by ``labels[label, k]``; without ``labels``,
-    label k is component k.
+    The condition ``label`` (int64, (B,)) multiplies the weight of component k by ``labels[label, k]``;
+    without ``labels``, label k is component k.
     """
 
     def __init__(
-        self, process: Process, weights: Sequence[float] | Tensor, parts: Mapping[str, Component], labels: Any = None
+        self,
+        process: Process,
+        weights: Sequence[float] | Tensor,
+        parts: Mapping[str, Component],
+        labels: Any = None,
     ) -> None:
         self.process = process
         self.weights = checked_weights(weights)
@@ -47,7 +51,8 @@ class _Mixture(Denoiser):
         self.labels = factors.double()
         if self.labels.ndim != 2 or self.labels.shape[1] != count or bool((self.labels < 0).any()):
             raise ValueError(
-                f"labels must be factors of at least 0, shape (labels, {count}), got shape {tuple(self.labels.shape)}"
+                f"labels must be factors of at least 0, shape (labels, {count}), "
+                f"got shape {tuple(self.labels.shape)}"
             )
         if bool((self.labels @ self.weights <= 0).any()):
             raise ValueError("every label must leave some component possible")
@@ -67,7 +72,8 @@ class _Mixture(Denoiser):
         label = torch.as_tensor(condition["label"])
         if label.shape != (rows,) or label.min() < 0 or label.max() >= len(self.labels):
             raise ValueError(
-                f"label needs {rows} integers in 0 … {len(self.labels) - 1}, got {label.flatten()[:8].tolist()}"
+                f"label needs {rows} integers in 0 … {len(self.labels) - 1}, "
+                f"got {label.flatten()[:8].tolist()}"
             )
         joint = self.weights.to(label.device) * self.labels.to(label.device)[label]
         return (joint / joint.sum(1, keepdim=True)).log()
@@ -75,7 +81,9 @@ class _Mixture(Denoiser):
     def _read(
         self, x_t: State, t: Times, condition: Condition | None, mask: Tensor | None
     ) -> tuple[Tensor, dict[str, Any]]:
-        """(log of w_k p(x_t | k), (B, K); for each leaf the belief as a function of the components' weights)."""
+        """(log of w_k p(x_t | k), (B, K); for each leaf the belief as a function of the components'
+        weights).
+        """
         states = split(x_t)
         first = next(iter(states.values()))
         total = self.log_weights(condition, first.shape[0]).to(first.device)
@@ -125,8 +133,8 @@ class MixtureDenoiser(_Mixture):
         means: (K, …), of the shape of one sample.
         stds: a number, (K,), or what broadcasts to ``means``.
         covariances: (D, D) or (K, D, D) over flattened features, instead of ``stds``.
-        labels: (labels, K) factors that ``condition={"label": (B,)}`` puts on the weights; rows of 0 and 1 restrict to
-            some components. None: label k is component k.
+        labels: (labels, K) factors that ``condition={"label": (B,)}`` puts on the weights; rows of 0 and 1
+            restrict to some components. None: label k is component k.
 
     Raises:
         ValueError: shapes or numbers of components that do not fit.
@@ -150,10 +158,12 @@ class MixtureDenoiser(_Mixture):
 
 
 class JointMixtureDenoiser(_Mixture):
-    """The exact denoiser of a mixture over a product of a Gaussian, a discrete and a rotation leaf, or some of these.
+    """The exact denoiser of a mixture over a product of a Gaussian, a discrete and a rotation leaf, or some
+    of these.
 
-    Each component fixes a normal for the positions, a categorical for the types and a rotation for the frames. The leaves
-    are found by their kind; their names are free. Elements of a leaf are independent given the component.
+    Each component fixes a normal for the positions, a categorical for the types and a rotation for the
+    frames. The leaves are found by their kind; their names are free. Elements of a leaf are independent
+    given the component.
 
     Args:
         process: a product with at most one leaf of each kind.
@@ -188,8 +198,8 @@ class JointMixtureDenoiser(_Mixture):
             names = [name for name, leaf in process.leaves.items() if isinstance(leaf, kind)]
             if len(names) != (given is not None):
                 raise ValueError(
-                    f"{what} describe a {kind.__name__} leaf: give them where the product has one, and only there "
-                    f"(it has {names or 'none'})"
+                    f"{what} describe a {kind.__name__} leaf: give them where the product has one, "
+                    f"and only there (it has {names or 'none'})"
                 )
             if given is None:
                 continue
@@ -204,10 +214,14 @@ class JointMixtureDenoiser(_Mixture):
 
 def _count(what: str, given: Any, weights: Tensor) -> None:
     if len(given) != weights.numel():
-        raise ValueError(f"{what} must have one entry for each of the {weights.numel()} weights, got {len(given)}")
+        raise ValueError(
+            f"{what} must have one entry for each of the {weights.numel()} weights, got {len(given)}"
+        )
 
 
 def _complete(parts: Mapping[str, Component], names: Iterable[str]) -> None:
     missing = [name for name in names if name not in parts]
     if missing:
-        raise ValueError(f"a joint mixture has Gaussian, discrete and rotation leaves; it cannot describe {missing}")
+        raise ValueError(
+            f"a joint mixture has Gaussian, discrete and rotation leaves; it cannot describe {missing}"
+        )

@@ -1,12 +1,15 @@
 r"""K normal distributions and what a Gaussian leaf's noise makes of them, in closed form.
 
-With :math:`x \sim N(\mu, \Sigma)`, :math:`\Sigma = Q \Lambda Q^\top`, and :math:`x_t = \alpha x + \sigma \epsilon`,
+With :math:`x \sim N(\mu, \Sigma)`, :math:`\Sigma = Q \Lambda Q^\top`, and :math:`x_t = \alpha x + \sigma
+\epsilon`,
 
 .. math:: w = (\alpha^2 \Sigma + \sigma^2)^{-1} (x_t - \alpha \mu), \qquad
           E[x \mid x_t] = \mu + \alpha \Sigma w, \qquad E[\epsilon \mid x_t] = \sigma w, \qquad
-          \log p_t(x_t) = -\tfrac12 w^\top (x_t - \alpha \mu) - \tfrac12 \log\det 2\pi(\alpha^2 \Sigma + \sigma^2) ,
+          \log p_t(x_t) = -\tfrac12 w^\top (x_t - \alpha \mu) - \tfrac12 \log\det 2\pi(\alpha^2 \Sigma +
+          \sigma^2) ,
 
-which divide by neither α nor σ: both ends are exact. Where α and σ differ among the elements of a sample they are
+which divide by neither α nor σ: both ends are exact. Where α and σ differ among the elements of a sample
+    they are
 diagonal matrices A, S, and :math:`A \Sigma A + S^2` is solved by Cholesky's factors.
 """
 
@@ -72,7 +75,9 @@ class Normals:
         covariance = torch.as_tensor(covariances, dtype=torch.float64)
         size = flat.shape[1]
         if covariance.shape not in ((size, size), (count, size, size)):
-            raise ValueError(f"covariances of {size} features need shape {(size, size)}, got {tuple(covariance.shape)}")
+            raise ValueError(
+                f"covariances of {size} features need shape {(size, size)}, got {tuple(covariance.shape)}"
+            )
         if not torch.allclose(covariance, covariance.mT):
             raise ValueError("a covariance must be symmetric")
         values, vectors = torch.linalg.eigh(covariance.expand(count, size, size))
@@ -87,12 +92,8 @@ class Normals:
 
     def coefficients(self, schedule: Schedule, t: Time, x: Tensor) -> tuple[Any, Any]:
         """(α_t, σ_t) as floats, (B, 1, 1), or (B, 1, D) where they differ among elements."""
-        pair = scales(schedule, t, x)
-        if not isinstance(pair[0], Tensor):
-            return pair
-        return tuple(  # type: ignore[return-value]
-            c.expand_as(x).flatten(1)[:, None] if c.shape[1:].numel() > 1 else c.reshape(-1, 1, 1) for c in pair
-        )
+        alpha, sigma = (_wide(c, x) for c in scales(schedule, t, x))
+        return alpha, sigma
 
     def into(self, r: Tensor) -> Tensor:
         """Qᵀ r: (B, K, D) to the eigenbasis."""
@@ -147,6 +148,12 @@ class Normals:
         if self.basis is not None:
             r = torch.einsum("bde,be->bd", self.basis[index], r)
         return (self.mean[index] + r).reshape(len(rng), *self.shape)
+
+
+def _wide(c: Time, x: Tensor) -> Time:
+    if not isinstance(c, Tensor):
+        return c
+    return c.expand_as(x).flatten(1)[:, None] if c.shape[1:].numel() > 1 else c.reshape(-1, 1, 1)
 
 
 def checked_weights(weights: Sequence[float] | Tensor) -> Tensor:

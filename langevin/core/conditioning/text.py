@@ -66,8 +66,7 @@ def words(ids: Tensor, kinds: Tensor) -> tuple[Tensor, Tensor]:
     """
     kind = kinds[ids]
     first = kind != _CONTINUED
-    for _ in range(3):  # the rest of a character (at most three bytes) is of the kind of its first byte
-        kind = torch.where(kind == _CONTINUED, F.pad(kind, (1, 0), value=_SINGLE)[:, :-1], kind)
+    kind = torch.where(first, kind, F.pad(kind, (1, 0), value=_SINGLE)[:, :-1])  # é, я: two bytes, one kind
     before = F.pad(kind, (1, 0), value=_SPACE)[:, :-1]
     starts = first & ((kind == _SINGLE) | ((kind == _LETTER) & (before != _LETTER)))
     return starts.cumsum(1) - 1, kind != _SPACE

@@ -86,8 +86,9 @@ class Discrete(LeafProcess):
     def corrupt(  # type: ignore[override]
         self, x: Tensor, t: Time, rng: Stream, since: Time = 0.0, mask: Tensor | None = None
     ) -> Tensor:
-        kept = self._alpha(t, x) / self._alpha(since, x).clamp(min=1e-38)
-        change = self._unit(x, rng.fold("noise")) >= kept
+        alpha_t, alpha_s = self._alpha(t, x), self._alpha(since, x)
+        kept = alpha_t / alpha_s.clamp(min=1e-38)
+        change = (self._unit(x, rng.fold("noise")) >= kept) & (alpha_t != alpha_s)
         other = (
             torch.full_like(x, self.classes)
             if self.kind == "masked"

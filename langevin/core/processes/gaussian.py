@@ -24,7 +24,7 @@ from langevin.core.posteriors import Point
 from langevin.core.processes.base import LeafProcess
 from langevin.core.rng import Stream
 from langevin.core.schedules import Linear, Schedule
-from langevin.core.times import Time, scales
+from langevin.core.times import Time, broadcast, scales
 
 __all__ = ["Gaussian"]
 
@@ -91,16 +91,22 @@ class Gaussian(LeafProcess):
     def corrupt(  # type: ignore[override]
         self, x: Tensor, t: Time, rng: Stream, since: Time = 0.0, mask: Tensor | None = None
     ) -> Tensor:
-        alpha_t, sigma_t = scales(self.schedule, self.clock(t), x)
+        t, since = self.clock(t), self.clock(since)
+        alpha_t, sigma_t = scales(self.schedule, t, x)
         eps = self.noise(x, rng.fold("noise"), mask)
         if not isinstance(since, Tensor) and since == 0:
             alpha_0, _ = self.schedule.at(0.0)
-            return alpha_t / alpha_0 * x + sigma_t * eps
-        alpha_s, sigma_s = scales(self.schedule, self.clock(since), x)
+            return self.fill(alpha_t / alpha_0 * x + sigma_t * eps, mask)
+        if not isinstance(t, Tensor) and not isinstance(since, Tensor) and t == since:
+            return self.fill(x, mask)
+        alpha_s, sigma_s = scales(self.schedule, since, x)
         ratio = alpha_t / alpha_s
         variance = sigma_t**2 - (ratio * sigma_s) ** 2
         std = math.sqrt(max(0.0, variance)) if isinstance(variance, float) else variance.clamp(min=0).sqrt()
-        return ratio * x + std * eps
+        moved = ratio * x + std * eps
+        if isinstance(t, Tensor) or isinstance(since, Tensor):
+            moved = torch.where(broadcast(t, x) == broadcast(since, x), x, moved)
+        return self.fill(moved, mask)
 
     def posterior(self, output: Tensor, x_t: Tensor, t: Time, kind: Any = None) -> Point:  # type: ignore[override]
         """The belief that a network output of shape (B, …) expresses in the parametrisation ``kind``.
@@ -152,9 +158,7 @@ class Gaussian(LeafProcess):
         x_s = alpha_s * posterior.x + (sigma_s**2 - tau**2).clamp(min=0).sqrt() * posterior.eps
         if eta:
             x_s = x_s + tau * self.noise(x_t, rng.fold("update"), mask)
-        moved = self._frame(x_s, mask)
-        still = (t == s).reshape(t.shape + (1,) * (x_t.ndim - t.ndim)) if t.ndim else (t == s)
-        return torch.where(still, x_t, moved)
+        return torch.where(broadcast(t, x_t) == broadcast(s, x_t), x_t, self._frame(x_s, mask))
 
     def loss(  # type: ignore[override]
         self,

@@ -25,7 +25,8 @@ __all__ = ["Torus", "wrap"]
 
 def wrap(angle: Tensor) -> Tensor:
     """Angles in radians brought to [−π, π)."""
-    return torch.remainder(angle + math.pi, 2 * math.pi) - math.pi
+    wrapped = torch.remainder(angle + math.pi, 2 * math.pi) - math.pi
+    return torch.where(wrapped >= math.pi, -math.pi, wrapped)  # just below −π the remainder rounds to 2π
 
 
 @dataclass(frozen=True)
@@ -42,8 +43,9 @@ class Torus(LeafProcess):
         if abs(self.schedule.at(1.0)[1] - 1) > 1e-9:
             raise ValueError(f"Torus needs a schedule with sigma = 1 at t = 1, got {self.schedule!r}")
 
-    def _sigma(self, t: Time, like: Tensor) -> Time:
-        return scales(self.schedule, t, like)[1]
+    def _sigma(self, t: Time, like: Tensor) -> Tensor:
+        """σ_t, shaped to multiply the leaf ``like``."""
+        return torch.as_tensor(scales(self.schedule, t, like)[1], dtype=like.dtype, device=like.device)
 
     def _draw(self, like: Tensor, rng: Stream) -> Tensor:
         return (rng.uniform(like.shape, like.dtype).to(like.device) * 2 - 1) * math.pi
@@ -55,10 +57,9 @@ class Torus(LeafProcess):
         self, x: Tensor, t: Time, rng: Stream, since: Time = 0.0, mask: Tensor | None = None
     ) -> Tensor:
         sigma_s, sigma_t = self._sigma(since, x), self._sigma(t, x)
-        left = 1 - sigma_s
-        left = left.clamp(min=1e-12) if isinstance(left, Tensor) else max(left, 1e-12)
         arc = wrap(self._draw(x, rng.fold("noise")) - x)
-        return self.fill(wrap(x + (sigma_t - sigma_s) / left * arc), mask)
+        moved = wrap(x + (sigma_t - sigma_s) / (1 - sigma_s).clamp(min=1e-12) * arc)
+        return self.fill(torch.where(sigma_t == sigma_s, x, moved), mask)
 
     def posterior(self, output: Tensor, x_t: Tensor, t: Time, kind: Any = None) -> Tangent:  # type: ignore[override]
         """The belief of an arc from x_t to the clean angle, shape of ``x_t``, radians."""
@@ -74,11 +75,11 @@ class Torus(LeafProcess):
         eta: float = 0.0,
         mask: Tensor | None = None,
     ) -> Tensor:
-        sigma_t, sigma_s = (torch.as_tensor(self._sigma(u, x_t), dtype=x_t.dtype, device=x_t.device) for u in (t, s))
+        sigma_t, sigma_s = self._sigma(t, x_t), self._sigma(s, x_t)
         if bool(((sigma_t == 0) & (sigma_s > 0)).any()):
             raise ValueError("angles cannot be inverted from t = 0 exactly; begin the rising grid above 0")
-        kept = torch.where(sigma_t == sigma_s, torch.ones_like(sigma_t), sigma_s / sigma_t)
-        return self.fill(wrap(x_t + (1 - kept) * posterior.vector), mask)
+        moved = wrap(x_t + (1 - sigma_s / sigma_t) * posterior.vector)
+        return self.fill(torch.where(sigma_t == sigma_s, x_t, moved), mask)
 
     def loss(  # type: ignore[override]
         self,
@@ -94,7 +95,7 @@ class Torus(LeafProcess):
 
         Without division: along the path the arc is σ_t times the whole arc to x_1, which the key draws again.
         """
-        sigma = torch.as_tensor(self._sigma(t, x_t), dtype=x_t.dtype, device=x_t.device)
+        sigma = self._sigma(t, x_t)
         whole = wrap(x - self._draw(x, rng.fold("noise")))
         error = posterior.vector / sigma.clamp(min=0.02) - whole * sigma / sigma.clamp(min=0.02)
         return self.mean((error / math.pi) ** 2, mask)

@@ -37,7 +37,9 @@ class Heun(Sampler):
             raise ValueError(unknown("coordinate of Heun", self.of, ("velocity", "sigma")))
 
     def cost(self, move: Move, process: Process) -> int:
-        return 1 if move.kind == "renoise" or _lands(process, move) else 2
+        if move.kind == "renoise":
+            return 0
+        return 1 if _lands(process, move) else 2
 
     def step(
         self, move: Move, process: Process, x_t: State, rng: Stream, memory: Memory, mask: Tensor | None = None

@@ -233,12 +233,11 @@ def _read_npz(path: Path) -> dict[str, NDArray[Any]]:
     if not path.is_file():
         raise FileNotFoundError(f"no file {str(path)!r}")
     try:
-        with np.load(path, allow_pickle=False) as archive:
+        archive = np.load(path, allow_pickle=False)
+        if isinstance(archive, np.ndarray):
+            raise ValueError("it is a single array, not an npz archive: write numpy.savez(path, image=…)")
+        with archive:
             return {k: archive[k] for k in archive.files}
-    except AttributeError:
-        raise ValueError(
-            f"{path} is a single array, not an npz archive: save it with numpy.savez(path, image=…)"
-        ) from None
     except ValueError as error:
         raise ValueError(f"{path} cannot be read: {error}") from None
     except (

@@ -1,13 +1,13 @@
 """Codecs whose state is the latent of an autoencoder: ours, or one from a folder of diffusers.
 
-Whatever an autoencoder wants done to its latents (statistics, scaling, shift) happens inside ``encode`` and ``decode``, so
-that diffusion always sees a state of about zero mean and unit variance:
+Whatever an autoencoder wants done to its latents (statistics, scaling, shift) happens inside ``encode`` and
+``decode``, so that diffusion always sees a state of about zero mean and unit variance:
 
     AutoencoderKL, AutoencoderTiny, AutoencoderDC      state = (z − shift) · scale
     with latents_mean and latents_std                  state = (z − mean) · scale / std
 
-where z is the mode of q(z | x). These are the formulas of the pipelines of diffusers (Stable Diffusion 1 to 3, SDXL, FLUX,
-Sana), which keep them outside the autoencoder.
+where z is the mode of q(z | x). These are the formulas of the pipelines of diffusers (Stable Diffusion 1 to
+3, SDXL, FLUX, Sana), which keep them outside the autoencoder.
 """
 
 from __future__ import annotations
@@ -25,13 +25,14 @@ from langevin import optional
 from langevin.core.errors import unknown
 from langevin.folders import FolderError
 from langevin.modalities.image.pixels import to_images, to_tensor
-from langevin.modalities.image.vae import ConvVAE, require_finite
+from langevin.modalities.image.vae import ConvVAE, load_vae, require_finite
 
-__all__ = ["CLASSES", "DiffusersCodec", "VAECodec"]
+__all__ = ["CLASSES", "DiffusersCodec", "VAECodec", "vae_codec"]
 
 CLASSES = ("AutoencoderKL", "AutoencoderTiny", "AutoencoderDC")
 CONFIG_BYTES = 1 << 20
 WEIGHTS = "diffusion_pytorch_model"
+PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl")
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
 
@@ -39,7 +40,9 @@ class LatentCodec:
     """What both codecs share: sizes, and pictures in chunks, so that memory does not grow with their number.
 
     Args:
-        channels, factor, pixels: channels of the state, pixels per side of one latent, channels of the pictures.
+        channels: of the state.
+        factor: pixels per side of one latent.
+        pixels: channels of the pictures.
         size: side of the pictures; must be a multiple of the factor.
         chunk: pictures that pass through the autoencoder at once.
 
@@ -59,11 +62,11 @@ class LatentCodec:
         self.channels, self.factor, self.pixels, self.size, self.chunk = channels, factor, pixels, size, chunk
 
     def encode_tensor(self, x: Tensor) -> Tensor:
-        """Pictures (B, 3 or 1, H, W) in [−1, 1] to states (B, channels, H / factor, W / factor); differentiable."""
+        """Pictures (B, C, H, W) in [−1, 1] to states (B, channels, H/factor, W/factor); differentiable."""
         raise NotImplementedError
 
     def decode_tensor(self, state: Tensor) -> Tensor:
-        """States to pictures (B, 3 or 1, H, W), about [−1, 1] but not clamped; differentiable."""
+        """States to pictures (B, C, H, W), not clamped to [−1, 1]; differentiable."""
         raise NotImplementedError
 
     @torch.no_grad()
@@ -84,7 +87,7 @@ class VAECodec(LatentCodec):
     Args:
         vae: with fitted statistics.
         size: side of the pictures, a multiple of ``vae.factor``.
-        tile: pictures with a longer side pass through in tiles of so many pixels, which gives the same result.
+        tile: larger pictures pass through in tiles of so many pixels a side, which gives the same result.
         chunk: pictures at once.
 
     Raises:
@@ -108,17 +111,27 @@ class VAECodec(LatentCodec):
 
     def _fitted(self) -> None:
         if not bool(self.vae.fitted):
-            raise ValueError("the autoencoder has no statistics of its latents yet; call vae.fit_statistics(batches)")
+            raise ValueError("the autoencoder has no statistics of its latents: call vae.fit_statistics")
+
+
+def vae_codec(folder: str, size: int, tile: int = 512, chunk: int = 16, device: str = "cpu") -> VAECodec:
+    """The codec of a folder that :func:`langevin.modalities.image.vae.save_vae` wrote.
+
+    Raises:
+        FolderError: not a sound folder, or one of something else.
+        ValueError: a size that is no multiple of the factor.
+    """
+    return VAECodec(load_vae(folder, device), size, tile=tile, chunk=chunk)
 
 
 class DiffusersCodec(LatentCodec):
     """The latents of an autoencoder in a folder of diffusers.
 
     Args:
-        folder: holds config.json and diffusion_pytorch_model.safetensors; or a pipeline's folder, whose vae/ is taken.
+        folder: holds config.json and diffusion_pytorch_model.safetensors; of a pipeline's, vae/ is taken.
         size: side of the pictures, a multiple of the factor.
-        device, dtype: of the autoencoder; states are float32 whatever it is. The autoencoders of SDXL and others
-            overflow in float16.
+        device: of the autoencoder.
+        dtype: of the autoencoder; states are float32 always. Some of them, as SDXL's, overflow in float16.
         tile: diffusers' own tiling, for large pictures; it blends overlaps and is not equal to the whole.
         chunk: pictures at once.
 
@@ -142,8 +155,9 @@ class DiffusersCodec(LatentCodec):
             raise ValueError(unknown("dtype", dtype, DTYPES))
         self.vae: Any = _read(_home(Path(folder).expanduser()), DTYPES[dtype]).to(device)
         config = self.vae.config
-        levels = config["block_out_channels"] if "block_out_channels" in config else config["encoder_block_out_channels"]
-        super().__init__(config["latent_channels"], 2 ** (len(levels) - 1), config["in_channels"], size, chunk)
+        levels = config.get("encoder_block_out_channels") or config["block_out_channels"]
+        factor = 2 ** (len(levels) - 1)
+        super().__init__(config["latent_channels"], factor, config["in_channels"], size, chunk)
         if tile:
             self.vae.enable_tiling()
         self.scale = float(config.get("scaling_factor") or 1.0)
@@ -171,7 +185,7 @@ class DiffusersCodec(LatentCodec):
     def _whole(self, x: Tensor) -> Tensor:
         if not bool(torch.isfinite(x).all()):
             hint = "; use dtype='float32'" if self.vae.dtype != torch.float32 else ""
-            raise ValueError(f"the autoencoder gave NaN or infinity in {str(self.vae.dtype).removeprefix('torch.')}{hint}")
+            raise ValueError(f"the autoencoder gave NaN or infinity in {self.vae.dtype}{hint}")
         return x
 
 
@@ -183,12 +197,12 @@ def _home(folder: Path) -> Path:
 
 
 def _member(folder: Path, name: str) -> Path:
-    """A regular file of the folder. The hub's cache holds links from snapshots/ into blobs/ beside it: these count as inside."""
+    """A regular file of the folder; in a cache of the hub, snapshots/ may link to the blobs/ beside it."""
     path, home = (folder / name).resolve(), folder.resolve()
-    inside = next((parent.parent for parent in home.parents if parent.name == "snapshots"), home)
+    blobs = [parent.parent / "blobs" for parent in home.parents if parent.name == "snapshots"]
     if not path.is_file():
         raise FolderError(f"{folder} has no {name}")
-    if not path.is_relative_to(inside):
+    if not any(path.is_relative_to(place) for place in (home, *blobs)):
         raise FolderError(f"{folder / name} is a link that leads out of the folder")
     return path
 
@@ -222,9 +236,9 @@ def _variant(folder: Path) -> str | None:
     if len(found) == 1 and found[0].count(".") == 2:
         return found[0].split(".")[1]
     if list(folder.glob(f"{WEIGHTS}*.safetensors")):
-        raise FolderError(f"{folder} has its weights in several files; save them as one {WEIGHTS}.safetensors")
-    pickles = sorted(path.name for path in folder.iterdir() if path.suffix in (".bin", ".pt", ".pth", ".ckpt", ".pkl"))
-    held = f"; {pickles[0]} is a pickle, which could run anything: convert it to safetensors" if pickles else ""
+        raise FolderError(f"{folder} has its weights in several files; save one {WEIGHTS}.safetensors")
+    pickles = sorted(path.name for path in folder.iterdir() if path.suffix in PICKLES)
+    held = f"; {pickles[0]} is a pickle, which could run anything: convert it" if pickles else ""
     raise FolderError(f"{folder} has no {WEIGHTS}.safetensors{held}")
 
 
@@ -247,6 +261,8 @@ def _read(folder: Path, dtype: torch.dtype) -> Any:
     wrong = [name for kind in ("missing_keys", "unexpected_keys", "mismatched_keys") for name in report[kind]]
     if wrong:
         raise FolderError(f"{folder}: the weights do not fit config.json: {', '.join(map(str, wrong[:5]))}")
-    if vae.config["in_channels"] not in (1, 3) or vae.config.get("out_channels", vae.config["in_channels"]) != vae.config["in_channels"]:
-        raise FolderError(f"{folder}: an autoencoder of pictures has 1 or 3 channels, got {vae.config['in_channels']}")
+    given = vae.config["in_channels"]
+    back = vae.config.get("out_channels", given)
+    if given not in (1, 3) or given != back:
+        raise FolderError(f"{folder}: pictures have 1 or 3 channels; got {given} in and {back} out")
     return vae.requires_grad_(False).eval()

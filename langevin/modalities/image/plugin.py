@@ -29,4 +29,18 @@ def _modality(settings: Mapping[str, Any] | None = None) -> Modality:
     return make(settings or {})
 
 
-plugin = Plugin("image", "pictures: PNG, JPEG, WebP", _modality, ImageSpec)
+def _open(path: Any, hues: float = 0.0, **options: Any) -> Any:
+    from langevin.modalities.image.data import open_data
+    from langevin.modalities.image.hues import Hues
+
+    data = open_data(path, **options)
+    return Hues(data, hues) if hues else data
+
+
+def _defaults(data: Any, given: dict[str, Any]) -> dict[str, Any]:
+    from langevin.modalities.image.recipe import defaults
+
+    return defaults(data, given)
+
+
+plugin = Plugin("image", "pictures: PNG, JPEG, WebP", _modality, _open, _defaults, ImageSpec)

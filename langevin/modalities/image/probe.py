@@ -4,7 +4,7 @@ learning.
     background   median colour of the picture
     foreground   pixels whose distance from the background exceeds half of the 98.5th percentile D of that
                  distance
-    objects      4-connected regions of the foreground, smaller specks left out
+    objects      8-connected regions of the foreground, smaller specks left out
     alpha        (p - background) . (f - background) / |f - background|^2, clamped: how much of pixel p the
                  object covers, with f the colour of the foreground's core
     shape        each of the five shapes is drawn with the area and centroid that the object's alpha has;
@@ -84,7 +84,7 @@ def _probe(pictures: Floats) -> list[Attributes]:
     mask = (distance > 0.5 * reach[:, None, None]) & (reach[:, None, None] > CONTRAST)
 
     in_plane = np.zeros((3, 3, 3), bool)
-    in_plane[1] = ndimage.generate_binary_structure(2, 1)
+    in_plane[1] = ndimage.generate_binary_structure(2, 2)
     labels, total = ndimage.label(mask, in_plane)
     if not total:
         return [NOTHING] * batch

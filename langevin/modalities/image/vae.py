@@ -1,19 +1,21 @@
 r"""A small convolutional autoencoder of pictures, exact in tiles.
 
-The encoder gives a Gaussian q(z | x) = N(mean(x), exp(log_var(x))) over latents z (B, latent, H/f, W/f); the decoder
-gives a picture. Both are chains of 3 × 3 convolutions: residual blocks, strided convolutions on the way down, nearest
-neighbours and a convolution on the way up (Rombach et al., 2022, arXiv 2112.10752, without attention and discriminator).
+The encoder gives a Gaussian q(z | x) = N(mean(x), exp(log_var(x))) over latents z (B, latent, H/f, W/f); the
+decoder gives a picture. Both are chains of 3 × 3 convolutions: residual blocks, strided convolutions on the
+way down, nearest neighbours and a convolution on the way up (Rombach et al., 2022, arXiv 2112.10752, without
+its attention and discriminator).
 
 What diffusion sees is the *normalised* mean,
 
     state = (mean(x) − μ) / σ,        picture = decoder(state · σ + μ),
 
-with μ and σ of each latent channel over the data, set by :meth:`ConvVAE.fit_statistics` and kept with the weights, so that
-no scaling factor has to travel beside a model.
+with μ and σ of each latent channel over the data, set by :meth:`ConvVAE.fit_statistics` and kept with the
+weights, so that no scaling factor has to travel beside a model.
 
-The norm is an RMS norm over the channels of one pixel. Group and batch norms take statistics over the picture, so that a
-tile would be normalised otherwise than the whole; here every output depends on a known neighbourhood of the input alone
-(``encoder_margin``, ``decoder_margin``), and a tile that is read with that margin gives what the whole picture gives.
+The norm is an RMS norm over the channels of one pixel. A group norm takes statistics over the picture, and
+would normalise a tile otherwise than the whole; here every output depends on a known neighbourhood of the
+input alone (``encoder_margin``, ``decoder_margin``), and a tile that is read with that margin gives what the
+whole picture gives, up to rounding.
 """
 
 from __future__ import annotations
@@ -32,7 +34,6 @@ from langevin.core.rng import Stream
 
 __all__ = ["AUTOENCODERS", "ConvVAE", "load_vae", "require_finite", "save_vae", "vae_of"]
 
-AUTOENCODERS = Registry("autoencoder", nn.Module)
 SMALLEST_STD = 1e-4  # of a latent channel; one that hardly varies is left near zero instead of being blown up
 
 
@@ -44,7 +45,7 @@ def require_finite(x: Tensor, what: str) -> None:
     """
     bad = (~torch.isfinite(x)).flatten(1).any(1).nonzero().flatten().tolist()
     if bad:
-        raise ValueError(f"{what} must be finite; sample {', '.join(map(str, bad[:8]))} holds NaN or infinity")
+        raise ValueError(f"{what} must be finite; NaN or infinity in sample {', '.join(map(str, bad[:8]))}")
 
 
 class PixelNorm(nn.Module):
@@ -115,7 +116,6 @@ def _reach(chain: nn.Sequential) -> int:
     return margin
 
 
-@AUTOENCODERS.register("conv_vae")
 class ConvVAE(nn.Module):
     """A variational autoencoder whose sides shrink by ``factor`` = 2^(len(widths) − 1).
 
@@ -129,8 +129,8 @@ class ConvVAE(nn.Module):
         factor: pixels per side of one latent.
         fitted: bool (), whether the statistics have been set; until then they are 0 and 1.
         mean, std: (latent,), the statistics of raw latents.
-        encoder_margin, decoder_margin: neighbouring latents, on each side, whose pixels one latent can depend on, and
-            that the pixels of one latent can depend on.
+        encoder_margin: neighbouring latents, on each side, whose pixels one latent can depend on.
+        decoder_margin: neighbouring latents, on each side, that the pixels of one latent can depend on.
 
     Raises:
         ValueError: sizes that cannot be.
@@ -173,7 +173,7 @@ class ConvVAE(nn.Module):
         """Where the weights are."""
         return self.std.device
 
-    # --- one picture at once ------------------------------------------------------------------------------------------
+    # --- one picture at once ------------------------------------------------------------------------------
 
     def encode_moments(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Mean and log-variance of q(z | x), raw, each (B, latent, H/f, W/f).
@@ -187,7 +187,8 @@ class ConvVAE(nn.Module):
         self._check(x, self.channels, "pictures")
         if x.shape[2] % self.factor or x.shape[3] % self.factor:
             raise ValueError(
-                f"sides of pictures must be multiples of {self.factor}; got {x.shape[3]} × {x.shape[2]}: crop or pad"
+                f"sides of pictures must be multiples of {self.factor}; "
+                f"got {x.shape[3]} × {x.shape[2]}: crop or pad them"
             )
         mean, log_var = self.encoder(x).chunk(2, 1)
         return mean, log_var.clamp(-30, 20)
@@ -206,7 +207,7 @@ class ConvVAE(nn.Module):
         return self._normalise(mean + (0.5 * log_var).exp() * noise)
 
     def decode(self, state: Tensor) -> Tensor:
-        """Normalised latents (B, latent, h, w) to pictures (B, channels, f h, f w), about [−1, 1] but not clamped.
+        """Normalised latents (B, latent, h, w) to pictures (B, channels, f h, f w), not clamped to [−1, 1].
 
         Raises:
             ValueError: another number of channels, NaN or infinity.
@@ -225,10 +226,10 @@ class ConvVAE(nn.Module):
         z = mean if noise is None else mean + (0.5 * log_var).exp() * noise
         return self.decoder(z), mean, log_var
 
-    # --- in tiles -----------------------------------------------------------------------------------------------------
+    # --- in tiles -----------------------------------------------------------------------------------------
 
     def encode_tiled(self, x: Tensor, tile: int = 256) -> Tensor:
-        """:meth:`encode`, a square of ``tile`` pixels at a time, each read with its margin: the same up to rounding.
+        """:meth:`encode`, a square of ``tile`` pixels at a time, each read with its margin.
 
         Args:
             x: pictures (B, channels, H, W).
@@ -238,11 +239,13 @@ class ConvVAE(nn.Module):
         return self._tiled(self.encode, x, tile, self.encoder_margin, self.factor, 1)
 
     def decode_tiled(self, state: Tensor, tile: int = 256) -> Tensor:
-        """:meth:`decode`, a square of ``tile`` pixels at a time, each read with its margin: the same up to rounding."""
+        """:meth:`decode`, a square of ``tile`` pixels at a time, each read with its margin."""
         self._check(state, self.latent, "latents")
         return self._tiled(self.decode, state, tile, self.decoder_margin, 1, self.factor)
 
-    def _tiled(self, f: Callable[[Tensor], Tensor], x: Tensor, tile: int, margin: int, inner: int, outer: int) -> Tensor:
+    def _tiled(
+        self, f: Callable[[Tensor], Tensor], x: Tensor, tile: int, margin: int, inner: int, outer: int
+    ) -> Tensor:
         """f on tiles; one latent is ``inner`` elements of its input and ``outer`` of its output."""
         core = tile // self.factor  # latents
         if core < 1:
@@ -259,11 +262,11 @@ class ConvVAE(nn.Module):
                 before, after = max(0, left - margin), min(width, left + core + margin)
                 z = (left - before) * outer
                 out = f(x[:, :, above * inner : below * inner, before * inner : after * inner])
-                row.append(out[:, :, y : y + core * outer, z : z + core * outer].clone())  # a view keeps all of it
+                row.append(out[:, :, y : y + core * outer, z : z + core * outer].clone())  # drops the margin
             rows.append(torch.cat(row, 3))
         return torch.cat(rows, 2)
 
-    # --- statistics ---------------------------------------------------------------------------------------------------
+    # --- statistics ---------------------------------------------------------------------------------------
 
     @torch.no_grad()
     def fit_statistics(self, batches: Iterable[Tensor]) -> None:
@@ -299,7 +302,10 @@ class ConvVAE(nn.Module):
         require_finite(x, what)
 
 
-# --- folders ----------------------------------------------------------------------------------------------------------
+AUTOENCODERS = Registry("image autoencoder", ConvVAE)
+AUTOENCODERS.register("conv_vae")(ConvVAE)
+
+# --- folders ----------------------------------------------------------------------------------------------
 
 
 def vae_of(node: Any, tensors: dict[str, Tensor]) -> ConvVAE:
@@ -317,7 +323,8 @@ def vae_of(node: Any, tensors: dict[str, Tensor]) -> ConvVAE:
     try:
         vae.load_state_dict(tensors, assign=True)
     except RuntimeError as error:
-        raise ValueError(f"the weights do not fit the autoencoder: {' '.join(str(error).split())[:400]}") from None
+        reason = " ".join(str(error).split())[:400]
+        raise ValueError(f"the weights do not fit the autoencoder: {reason}") from None
     return vae.float().eval()
 
 

@@ -4,9 +4,9 @@ The loss of one picture, all means over its C H W values:
 
     l1 |x̂ − x|  +  mse (x̂ − x)²  +  edge |∇x̂ − ∇x|  +  kl Σ KL(q(z | x) ‖ N(0, 1)) / (C H W)
 
-with x̂ decoded from one draw of z, KL = (mean² + e^log_var − log_var − 1) / 2 and ∇ the differences of neighbouring pixels.
-The KL term is so weak that it only keeps latents from drifting (Rombach et al., 2022, App. G); unit variance is the matter
-of the statistics, which are taken from the averaged weights once training has ended.
+with x̂ decoded from one draw of z, KL = (mean² + e^log_var − log_var − 1) / 2 and ∇ the differences of
+neighbouring pixels. The KL term is so weak that it only keeps latents from drifting (Rombach et al., 2022,
+App. G); unit variance is the matter of the statistics, taken with the averaged weights after training.
 """
 
 from __future__ import annotations
@@ -50,7 +50,9 @@ class Reconstruction:
             if not getattr(self, name) >= 0:
                 raise ValueError(f"{name} must not be negative; got {getattr(self, name)}")
 
-    def __call__(self, x: Tensor, guess: Tensor, mean: Tensor, log_var: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+    def __call__(
+        self, x: Tensor, guess: Tensor, mean: Tensor, log_var: Tensor
+    ) -> tuple[Tensor, dict[str, Tensor]]:
         """The loss of each picture (B,) and its terms, unweighted.
 
         Args:
@@ -116,7 +118,15 @@ def vae_model(
     return VAEModel(vae, objective or Reconstruction(), size)
 
 
-def fit(vae: ConvVAE, data: Dataset, pictures: int = 2048, *, size: int | None = None, batch: int = 64, seed: int = 0) -> None:
+def fit(
+    vae: ConvVAE,
+    data: Dataset,
+    pictures: int = 2048,
+    *,
+    size: int | None = None,
+    batch: int = 64,
+    seed: int = 0,
+) -> None:
     """Set the statistics of the latents from pictures drawn from the data without repetition.
 
     Args:

@@ -227,12 +227,48 @@ def test_long_skips_carry_the_early_blocks():
     model = build("skips")
     given = inputs(model)
     assert len(model.skips) == 2  # blocks 0 -> 4 and 1 -> 3
-    before = model(**given, features=("block.2", "block.3", "block.4"))
     with torch.no_grad():
-        model.skips[0].weight[:, 32:] += 1
-    after = model(**given, features=("block.2", "block.3", "block.4"))
-    torch.testing.assert_close(after.features["block.3"], before.features["block.3"])
-    assert (after.features["block.4"] - before.features["block.4"]).abs().max() > 1e-3
+        for skip, block in ((0, 4), (1, 3)):  # hand on what was skipped, and nothing else
+            model.skips[skip].weight.copy_(torch.cat((torch.zeros(32, 32), torch.eye(32)), dim=1))
+            model.skips[skip].bias.zero_()
+            model.blocks[block].modulation.weight.zero_()
+            model.blocks[block].modulation.bias.zero_()
+    seen = model(**given, features=("block.0", "block.1", "block.3", "block.4")).features
+    torch.testing.assert_close(seen["block.3"], seen["block.1"])
+    torch.testing.assert_close(seen["block.4"], seen["block.0"])
+    assert (seen["block.1"] - seen["block.0"]).abs().max() > 1e-3
+
+
+def test_new_long_skips_change_nothing():
+    model = build("plain")
+    fresh = build("skips", awake=False)
+    missing = fresh.load_state_dict(model.state_dict(), strict=False)
+    assert all(name.startswith("skips.") for name in missing.missing_keys) and not missing.unexpected_keys
+    given = inputs(model)
+    torch.testing.assert_close(fresh(**given).tokens, model(**given).tokens)
+
+
+@pytest.mark.parametrize("modulation", ["block", "shared"])
+def test_a_block_is_its_equation(modulation):
+    """x + gate_a A(LN(x)(1 + scale_a) + shift_a), then the same with the perceptron."""
+    model = build("plain", modulation=modulation, axes=0, qk_norm=False)
+    given = inputs(build("plain"))
+    x, vector = given["tokens"], nn.functional.silu(given["vector"])[:, None]
+    layer_norm = nn.LayerNorm(32, eps=1e-6, elementwise_affine=False)
+    shared = None if model.modulation is None else model.modulation(vector)
+    for block in model.blocks:
+        six = block.modulation(vector) if shared is None else shared + block.table.flatten()
+        shift_a, scale_a, gate_a, shift_m, scale_m, gate_m = six.split(32, dim=-1)
+        q, k, v = block.attention.qkv(layer_norm(x) * (1 + scale_a) + shift_a).split(32, dim=-1)
+        heads = [part.view(3, 7, 4, 8) for part in (q, k, v)]
+        weights = (torch.einsum("bnhd,bmhd->bhnm", *heads[:2]) / 8**0.5).softmax(-1)
+        y = block.attention.out(torch.einsum("bhnm,bmhd->bnhd", weights, heads[2]).flatten(2))
+        x = x + gate_a * y
+        hidden = block.mlp.up(layer_norm(x) * (1 + scale_m) + shift_m)
+        x = x + gate_m * block.mlp.down(nn.functional.gelu(hidden, approximate="tanh"))
+    torch.testing.assert_close(model(given["tokens"], given["vector"]).tokens, x)
+    with torch.no_grad():  # where the activation is computed in place
+        torch.testing.assert_close(model(given["tokens"], given["vector"]).tokens, x)
 
 
 def test_features_are_what_the_blocks_return():

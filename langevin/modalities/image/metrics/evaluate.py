@@ -132,11 +132,8 @@ def evaluate(
         for row, x in sets.items():
             # Real pictures of the reference itself are no copies: they are taken against the rest of it.
             own = held_out is None and row == "real against real"
-            slow = row in (
-                "samples",
-                "real against real",
-            )  # extrapolation takes a hundred eigenvalue problems
-            cells = _figures(x, f_real[against], metrics, k, seed, slow)
+            extrapolate = row in ("samples", "real against real")  # a hundred eigenvalue problems each
+            cells = _figures(x, f_real[against], metrics, k, seed, extrapolate)
             cells |= _memory(x, np.delete(f_train, floor, axis=0) if own else f_train, fresh, metrics)
             rows.append({"row": row, "features": name, "n": n, **cells})
         if labels is not None and real_labels is not None and "diversity" in metrics:
@@ -150,15 +147,14 @@ def evaluate(
                 target["diversity"] = diversity_ratio(f_made, ours, f_real, of_real)
     if judge is not None and labels is not None:
         rows += _judged(judge, made, usable, list(labels), real, real_labels, noise, rng)
-    failed = len(samples) - len(usable)
-    notes = [
-        f"{n} pictures in each row against the same {n} real ones "
-        f"({'of the reference' if held_out is None else 'held out'}); "
-        f"{len(train)} training pictures; k = {k}; seed {seed}; {failed} of {len(samples)} samples failed.",
+    where = "of the reference" if held_out is None else "held out"
+    caption = (
+        f"{len(samples)} samples, of which {len(samples) - len(usable)} failed; {n} pictures in each row "
+        f"against the same {n} real ones ({where}); {len(train)} training pictures; k = {k}; seed {seed}. "
         "frechet is biased by n: compare it with the row real against real. "
-        "Intervals: kid ± one deviation over subsets; others 95 %.",
-    ]
-    return Table(rows, title=f"{len(samples)} samples", notes=notes)
+        "Intervals: kid ± one deviation over subsets, others 95 %."
+    )
+    return Table(rows, caption)
 
 
 def _fitting(name: str, pictures: Sequence[Any], channels: int, size: int) -> Pictures:

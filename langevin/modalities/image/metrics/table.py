@@ -13,18 +13,22 @@ import io
 import json
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import special
 
+from langevin import tables
+from langevin.tables import shown
+
 __all__ = ["Estimate", "Table", "accuracy", "bootstrap", "wilson"]
 
 
-class Estimate(NamedTuple):
+@dataclass(frozen=True)
+class Estimate:
     """A figure with its interval (95 % unless said otherwise); n is the number of items behind it."""
 
     value: float
@@ -33,7 +37,7 @@ class Estimate(NamedTuple):
     n: int
 
     def __str__(self) -> str:
-        return f"{_number(self.value)} [{_number(self.low)}, {_number(self.high)}]"
+        return f"{shown(self.value)} [{shown(self.low)}, {shown(self.high)}]"
 
 
 def wilson(right: int, total: int, level: float = 0.95) -> Estimate:
@@ -92,47 +96,18 @@ def bootstrap(
     return Estimate(float(statistic(rows)), float(low), float(high), len(rows))
 
 
-def _number(value: Any) -> str:
-    if not math.isfinite(value):
-        return str(value)
-    return f"{value:.3f}" if abs(value) < 10 else f"{value:.1f}" if abs(value) < 1000 else f"{value:.0f}"
-
-
-def _text(cell: Any) -> str:
-    if cell is None:
-        return "–"
-    if isinstance(cell, bool) or not isinstance(cell, float | np.floating):
-        return str(cell)
-    return _number(float(cell))
-
-
 def _plain(cell: Any) -> Any:
-    """A cell as JSON has it; what is not finite becomes null."""
+    """A cell as JSON has it; what is not finite becomes None."""
     if isinstance(cell, Estimate):
-        return {k: _plain(v) for k, v in cell._asdict().items()}
+        return {k: _plain(v) for k, v in asdict(cell).items()}
     if isinstance(cell, np.generic):
         cell = cell.item()
     return None if isinstance(cell, float) and not math.isfinite(cell) else cell
 
 
 @dataclass(frozen=True)
-class Table:
-    """Rows of named cells: numbers, `Estimate`s, words, or None for what was not measured.
-
-    Args:
-        rows: mappings from column to cell.
-        title: one line above the table.
-        notes: lines below it: settings, definitions, warnings.
-    """
-
-    rows: Sequence[Mapping[str, Any]]
-    title: str = ""
-    notes: Sequence[str] = field(default=())
-
-    @property
-    def columns(self) -> list[str]:
-        """Names of the columns, in the order in which rows first use them."""
-        return list(dict.fromkeys(key for row in self.rows for key in row))
+class Table(tables.Table):
+    """A table whose cells may be `Estimate`s, and which shows and writes itself."""
 
     def row(self, **match: Any) -> Mapping[str, Any]:
         """The first row whose cells equal the given ones.
@@ -145,56 +120,48 @@ class Table:
                 return row
         raise KeyError(f"no row with {match}")
 
-    def to_json(self, path: str | Path | None = None) -> str:
-        """The table as JSON text, also written to `path` where one is given."""
+    def plain(self) -> dict[str, Any]:
+        """Caption and rows as plain values; an estimate becomes {value, low, high, n}."""
         rows = [{k: _plain(v) for k, v in row.items()} for row in self.rows]
-        text = json.dumps(
-            {"title": self.title, "rows": rows, "notes": list(self.notes)}, indent=1, ensure_ascii=False
-        )
-        return _write(text, path)
+        return {"caption": self.caption, "rows": rows}
 
-    def to_csv(self, path: str | Path | None = None) -> str:
-        """The table as comma-separated values; an estimate takes the columns c, c_low, c_high."""
+    def csv(self) -> str:
+        """Comma-separated values, numbers in full; an estimate takes the columns c, c_low, c_high."""
+        flat: list[dict[str, Any]] = []
         wide = {c for c in self.columns for row in self.rows if isinstance(row.get(c), Estimate)}
         head = [h for c in self.columns for h in ((c, f"{c}_low", f"{c}_high") if c in wide else (c,))]
+        for row in self.rows:
+            flat.append({})
+            for column, cell in row.items():
+                if isinstance(cell, Estimate):
+                    flat[-1] |= {column: cell.value, f"{column}_low": cell.low, f"{column}_high": cell.high}
+                else:
+                    flat[-1][column] = cell
         out = io.StringIO()
         writer = csv.DictWriter(out, head, lineterminator="\n")
         writer.writeheader()
-        for row in self.rows:
-            flat: dict[str, Any] = {}
-            for column, cell in row.items():
-                if isinstance(cell, Estimate):
-                    flat |= {column: cell.value, f"{column}_low": cell.low, f"{column}_high": cell.high}
-                else:
-                    flat[column] = cell
-            writer.writerow(flat)
-        return _write(out.getvalue(), path)
+        writer.writerows(flat)
+        return out.getvalue()
+
+    def to_json(self, path: str | Path | None = None) -> str:
+        """The table as JSON text, also written to `path` where one is given."""
+        return _write(json.dumps(self.plain(), indent=1, ensure_ascii=False), path)
+
+    def to_csv(self, path: str | Path | None = None) -> str:
+        """The table as `csv` gives it, also written to `path` where one is given."""
+        return _write(self.csv(), path)
 
     def __str__(self) -> str:
-        columns = self.columns
-        cells = [columns, *([_text(row.get(c)) for c in columns] for row in self.rows)]
-        widths = [max(len(line[k]) for line in cells) for k in range(len(columns))]
-        words = [all(isinstance(row.get(c), str | None) for row in self.rows) for c in columns]
-        lines = [
-            "  ".join(
-                c.ljust(w) if left else c.rjust(w) for c, w, left in zip(line, widths, words, strict=True)
-            ).rstrip()
-            for line in cells
-        ]
-        rule = ["─" * max(map(len, lines))] if columns else []
-        return "\n".join([*([self.title] if self.title else []), *lines[:1], *rule, *lines[1:], *self.notes])
+        return "\n".join(filter(None, (self.text(), self.caption)))
 
     def _repr_html_(self) -> str:
-        def cells(values: Sequence[str], tag: str) -> str:
-            return "".join(f"<{tag}>{html.escape(v)}</{tag}>" for v in values)
+        def cells(values: Sequence[Any], tag: str) -> str:
+            return "".join(f"<{tag}>{html.escape(shown(v))}</{tag}>" for v in values)
 
-        body = "".join(
-            f"<tr>{cells([_text(row.get(c)) for c in self.columns], 'td')}</tr>" for row in self.rows
-        )
-        caption = f"<caption>{html.escape(self.title)}</caption>" if self.title else ""
-        notes = "".join(f"<p><small>{html.escape(n)}</small></p>" for n in self.notes)
         head = f"<thead><tr>{cells(self.columns, 'th')}</tr></thead>"
-        return f"<table>{caption}{head}<tbody>{body}</tbody></table>{notes}"
+        body = "".join(f"<tr>{cells([row.get(c) for c in self.columns], 'td')}</tr>" for row in self.rows)
+        caption = f"<caption>{html.escape(self.caption)}</caption>" if self.caption else ""
+        return f"<table>{caption}{head}<tbody>{body}</tbody></table>"
 
 
 def _write(text: str, path: str | Path | None) -> str:

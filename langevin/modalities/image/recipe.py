@@ -1,0 +1,74 @@
+"""The model that follows from a data set of pictures where the user does not say otherwise."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+__all__ = ["defaults"]
+
+
+def defaults(data: Any, given: dict[str, Any]) -> dict[str, Any]:
+    """A configuration for pictures like those of ``data``: pixels in patches, a DiT that fits, the data's conditions.
+
+    Args:
+        data: an image data set.
+        given: keys of a model's configuration that stand as they are.
+
+    Raises:
+        ValueError: pictures of unequal sizes; open the data with a size.
+    """
+    images, values = data.batch([0, min(1, len(data) - 1)])
+    shapes = {np.asarray(image).shape for image in images}
+    if len(shapes) != 1:
+        raise ValueError(f"the pictures have different sizes {sorted(shapes)}; give size=… to bring them to one")
+    shape = shapes.pop()
+    side, channels = min(shape[:2]), 1 if len(shape) == 2 else shape[2]
+    patch = next((p for p in (4, 2) if side % p == 0), 1) if side <= 48 else next((p for p in (8, 4, 2) if side % p == 0), 1)
+    network = given.get("network") or _network((side // patch) ** 2)
+    width = network.get("width", 256)
+    conditions: dict[str, Any] = {}
+    if "prompt" in values:
+        conditions["prompt"] = {
+            "name": "text", "width": max(64, width // 2), "depth": 2, "length": 128, "heads": 4, "vector_width": width,
+        }  # fmt: skip
+    if "label" in values:
+        names = getattr(data, "class_names", None)
+        labels = names if names else int(max(_labels(data))) + 1
+        conditions["label"] = {"name": "class", "classes": list(labels) if not isinstance(labels, int) else labels, "width": width}
+    modality = {
+        "name": "image",
+        "codec": {"name": "pixels", "size": side, "channels": channels},
+        "patch": patch,
+        "process": {"name": "gaussian", "schedule": {"name": "linear"}},
+        "conditions": conditions,
+    }
+    own = {
+        "name": "my-model",
+        "modality": modality,
+        "network": network,
+        "parametrisation": "velocity",
+        "objective": {"times": {"name": "stratified", "base": {"name": "logit-normal", "mean": 0.0, "std": 1.0}}},
+        "drop": {name: 0.1 for name in conditions},
+        "sampling": {"sampler": "angle", "steps": 20, "guidance": 2.0 if conditions else 1.0},
+        "licence": getattr(data, "licence", None),
+        "attribution": getattr(data, "attribution", None),
+    }
+    return {k: v for k, v in {**own, **given}.items() if v is not None}
+
+
+def _network(tokens: int) -> dict[str, Any]:
+    """A small DiT for few tokens, a larger one for many."""
+    if tokens <= 64:
+        return {"name": "dit", "width": 192, "depth": 6, "heads": 6, "mlp_ratio": 3.0, "modulation": "shared"}
+    return {"name": "dit", "width": 256, "depth": 8, "heads": 8, "modulation": "shared"}
+
+
+def _labels(data: Any) -> list[int]:
+    """All labels of a data set, read in batches."""
+    out: list[int] = []
+    for low in range(0, len(data), 4096):
+        _, values = data.batch(list(range(low, min(low + 4096, len(data)))))
+        out += [int(v) for v in values["label"]]
+    return out

@@ -1,0 +1,281 @@
+"""Objectives: published weights in any parametrisation, and the densities of training times."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor
+
+from langevin.core.denoiser import NetworkDenoiser
+from langevin.core.losses import (
+    P2,
+    LogitNormal,
+    LossAdaptive,
+    MinSNR,
+    Mode,
+    Objective,
+    Sigmoid,
+    Stratified,
+    Uncertainty,
+    Uniform,
+    UniformTimes,
+    Weighting,
+)
+from langevin.core.posteriors import Point
+from langevin.core.processes import Discrete, Gaussian, Product
+from langevin.core.rng import Stream
+from langevin.core.schedules import VP, Cosine, Linear, Sigmoid as SigmoidSchedule
+from langevin.core.training.loss import draw_times, losses
+from tests.core.exact import SCHEDULES, TABLE, ks
+
+RNG = Stream.of(0, 200)
+T = torch.linspace(0.01, 0.99, 99, dtype=torch.float64)
+KINDS = ("eps", "x", "v", "velocity", "edm")
+
+
+def weight(schedule: Any, weighting: Weighting, target: str, t: Tensor = T) -> Tensor:
+    """The factor on the squared residual of ``target``."""
+    return Objective(target, weighting=weighting).weigh(Gaussian(schedule), torch.ones_like(t), t, target)
+
+
+@pytest.mark.parametrize("schedule", [VP(), Cosine(), TABLE, SigmoidSchedule()], ids=["vp", "cosine", "table", "sigmoid"])
+def test_min_snr_is_the_published_weight_of_each_prediction(schedule: Any) -> None:
+    snr = schedule.log_snr(T).exp()
+    capped = snr.clamp(max=5.0)
+    # Hang et al., 2023, §3.4, for variance-preserving schedules
+    assert torch.allclose(weight(schedule, MinSNR(5.0), "x"), capped, rtol=1e-9)
+    assert torch.allclose(weight(schedule, MinSNR(5.0), "eps"), capped / snr, rtol=1e-9)
+    assert torch.allclose(weight(schedule, MinSNR(5.0), "v"), capped / (snr + 1), rtol=1e-9)
+
+
+@pytest.mark.parametrize("schedule", [VP(), Cosine()], ids=["vp", "cosine"])
+def test_p2_and_sigmoid_weights_are_the_published_ones(schedule: Any) -> None:
+    log_snr = schedule.log_snr(T)
+    snr = log_snr.exp()
+    for gamma, k in ((1.0, 1.0), (0.5, 2.0)):
+        p2 = 1 / (k + snr) ** gamma  # Choi et al., 2022, Eq. 8
+        assert torch.allclose(weight(schedule, P2(gamma, k), "eps"), p2)
+        assert torch.allclose(weight(schedule, P2(gamma, k), "x"), p2 * snr)
+    for bias in (-1.0, 2.0):
+        sig = 1 / (1 + torch.exp(log_snr - bias))  # Kingma & Gao, 2023, on ε
+        assert torch.allclose(weight(schedule, Sigmoid(bias), "eps"), sig)
+        assert torch.allclose(weight(schedule, Sigmoid(bias), "v"), sig * snr / (1 + snr))
+
+
+@pytest.mark.parametrize("name", SCHEDULES)
+@pytest.mark.parametrize("weighting", [MinSNR(), P2(), Sigmoid()], ids=["min-snr", "p2", "sigmoid"])
+def test_a_weighted_loss_is_the_same_in_every_parametrisation(name: str, weighting: Weighting) -> None:
+    process = Gaussian(SCHEDULES[name], sigma_data=0.5)
+    x = RNG.fold("x").normal((200, 6), torch.float64)
+    t = (torch.arange(200, dtype=torch.float64) + 0.5) / 200
+    x_t = process.corrupt(x, t, RNG)
+    empty = torch.zeros_like(x)
+    belief = Point(empty, empty, x_t, t, process.schedule).with_x(x + 0.1 * RNG.fold("error").normal(x.shape, torch.float64))
+    found = []
+    for kind in KINDS:
+        each = process.loss(belief, x, x_t, t, RNG, kind)
+        found.append(Objective(kind, weighting=weighting).weigh(process, each, t, kind))
+    for other in found[1:]:
+        assert torch.allclose(other, found[0], rtol=1e-6)
+
+
+def test_no_weight_is_applied_in_secret() -> None:
+    loss = torch.rand(99)
+    for kind in KINDS:
+        assert Objective(kind).weigh(Gaussian(), loss, T, kind) is loss
+    assert torch.equal(Uniform()(T), torch.ones_like(T))
+
+
+def test_weights_of_elements_with_clocks_of_their_own_follow_the_latest() -> None:
+    process, objective = Gaussian(), Objective("v", weighting=MinSNR())
+    t = torch.tensor([[0.1, 0.5], [0.9, 0.2]])
+    each = objective.weigh(process, torch.ones(2), t, "v")
+    assert torch.allclose(each, objective.weigh(process, torch.ones(2), torch.tensor([0.5, 0.9]), "v"))
+
+
+@pytest.mark.parametrize("weighting", [Uniform(), MinSNR(), P2(), Sigmoid()], ids=["none", "min-snr", "p2", "sigmoid"])
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_no_weighted_loss_divides_by_zero_at_the_ends(kind: str, weighting: Weighting, dtype: torch.dtype) -> None:
+    process = Gaussian(Linear())
+    x = torch.randn(4, 3, generator=torch.Generator().manual_seed(0), dtype=torch.float64).to(dtype)
+    t = torch.tensor([0.0, 1e-7, 1 - 1e-7, 1.0], dtype=dtype)
+    rng = Stream.of(0, 4)
+    x_t = process.corrupt(x, t, rng)
+    each = process.loss(Point(0.9 * x, 0.9 * x_t, x_t, t, process.schedule), x, x_t, t, rng, kind)
+    assert bool(each.isfinite().all())
+    weighed = Objective(kind, weighting=weighting).weigh(process, each, t, kind)
+    assert bool(weighed.isfinite().all())
+    # the weight at an end is its limit
+    weights = Objective(kind, weighting=weighting).weigh(process, torch.ones_like(t), t, kind)
+    assert torch.allclose(weights[[0, 3]], weights[[1, 2]], rtol=1e-3, atol=1e-6)
+
+
+def network(x_t: Tensor, t: Any, condition: Any, mask: Any) -> Tensor:
+    return 0.3 * x_t + 0.1
+
+
+def test_the_loss_of_a_batch_follows_from_its_key() -> None:
+    denoiser = NetworkDenoiser(network, Gaussian(Cosine()), "v")
+    objective = Objective("v", LogitNormal(), MinSNR())
+    x = Stream.of(9, 200).normal((200, 5))
+    total, parts, t = losses(denoiser, objective, x, {}, RNG)
+    again, _, _ = losses(denoiser, objective, x, {}, RNG)
+    assert torch.equal(total, again) and list(parts) == [""]
+    # sample 7 does not depend on its batch
+    alone, _, t_alone = losses(denoiser, objective, x[7:8], {}, RNG.rows([7]))
+    assert torch.equal(t[7:8], t_alone) and torch.allclose(total[7:8], alone, rtol=1e-6)  # type: ignore[index,arg-type]
+
+
+def test_a_product_adds_the_losses_of_its_leaves_by_their_scales() -> None:
+    process = Product(a=Gaussian(), b=Gaussian(VP()), c=Discrete(3))
+    objective = Objective({"a": "x", "c": "elbo"}, scales={"a": 2.0, "c": 0.1})
+    parts = {name: torch.rand(4) for name in "abc"}
+    total, out = objective.total(process, parts, torch.full((4,), 0.5))
+    assert torch.allclose(total, 2 * parts["a"] + parts["b"] + 0.1 * parts["c"])
+    assert torch.allclose(out["c"], 0.1 * parts["c"])
+    lone, _ = Objective().total(Gaussian(), parts["a"], torch.full((4,), 0.5))
+    assert torch.equal(lone, parts["a"])
+
+
+def logit_normal(mean: float, std: float) -> Any:
+    return lambda t: torch.special.ndtr((torch.logit(t) - mean) / std)
+
+
+def mode_cdf(scale: float) -> Any:
+    """P(T ≤ t) for T = f(u), f falling: 1 − f⁻¹(t), by bisection."""
+
+    def cdf(t: Tensor) -> Tensor:
+        low, high = torch.zeros_like(t), torch.ones_like(t)
+        for _ in range(60):
+            u = (low + high) / 2
+            above = 1 - u - scale * (torch.cos(math.pi / 2 * u) ** 2 - 1 + u) > t
+            low, high = torch.where(above, u, low), torch.where(above, high, u)
+        return 1 - low
+
+    return cdf
+
+
+@pytest.mark.parametrize(
+    ("times", "cdf"),
+    [
+        (UniformTimes(), lambda t: t),
+        (LogitNormal(), logit_normal(0, 1)),
+        (LogitNormal(-0.7, 1.6), logit_normal(-0.7, 1.6)),
+        (Mode(), mode_cdf(1.29)),
+        (Mode(-0.8), mode_cdf(-0.8)),
+        (Mode(0.0), lambda t: t),
+        (LossAdaptive(), lambda t: t),
+        (Stratified(), lambda t: t),
+        (Stratified(LogitNormal(0.5, 0.8)), logit_normal(0.5, 0.8)),
+    ],
+    ids=repr,
+)
+def test_times_have_their_density(times: Any, cdf: Any) -> None:
+    t = torch.cat([times(Stream.of(seed, 1000)) for seed in range(20)])
+    assert t.dtype == torch.float32 and t.shape == (20_000,)
+    assert 0 < float(t.min()) and float(t.max()) < 1
+    assert ks(t, cdf) < 2.0
+
+
+@pytest.mark.parametrize("base", [None, LogitNormal(0.3, 0.7)], ids=["uniform", "logit-normal"])
+@given(st.integers(1, 300), st.integers(0, 2**32), st.data())
+@settings(max_examples=40, deadline=None)
+def test_stratified_times_cover_every_slice_however_the_rows_are_shared(
+    base: Any, total: int, seed: int, data: st.DataObject
+) -> None:
+    times = Stratified(base)
+    whole = times(Stream.of(seed, total))
+    share = whole.double() if base is None else torch.special.ndtr((torch.logit(whole.double()) - 0.3) / 0.7)
+    if base is None:
+        assert torch.equal((whole.double() * total).floor().long(), torch.arange(total))
+    else:
+        # up to the rounding of its quantile
+        assert bool(((share * total - torch.arange(total) - 0.5).abs() < 0.5 + 1e-5 * total).all())
+    cut = data.draw(st.integers(0, total))
+    parts = [times(Stream.of(seed, rows), rows=(rows.start, total)) for rows in (range(cut), range(cut, total))]
+    assert torch.allclose(torch.cat(parts), whole, rtol=1e-6)
+
+
+def test_a_stratified_time_never_rounds_into_the_next_slice() -> None:
+    class Highest(Stream):
+        """A stream that draws the largest number below 1."""
+
+        def uniform(self, shape: Any, dtype: torch.dtype = torch.float32) -> Tensor:
+            return torch.full(tuple(shape), 1 - torch.finfo(dtype).eps, dtype=dtype)
+
+    for total in (1, 3, 128, 1000):
+        t = Stratified()(Highest(torch.zeros(total, dtype=torch.int64)))
+        assert float(t.max()) < 1
+        assert torch.equal((t.double() * total).floor().long(), torch.arange(total))
+
+
+def test_loss_adaptive_times_follow_the_root_mean_square_loss() -> None:
+    times = LossAdaptive(bins=4, decay=0.0, floor=0.2)
+    seen = times.start()
+    before = seen.clone()
+    t = torch.tensor([0.1, 0.2, 0.6, 0.9])
+    new = times.observe(seen, t, torch.tensor([3.0, 4.0, 1.0, 2.0]))
+    assert torch.equal(seen, before)  # nothing is changed in place
+    assert torch.allclose(new, torch.tensor([12.5, 1.0, 1.0, 4.0], dtype=torch.float64))  # bin 1 saw nothing
+    bound = times.bind(new)
+    root = new.sqrt()
+    share = 0.8 * root / root.sum() + 0.2 / 4
+    assert times.weights == () and bound.weights == pytest.approx(share.tolist())
+    edges = torch.cat([torch.zeros(1, dtype=torch.float64), share.cumsum(0)])
+
+    def cdf(u: Tensor) -> Tensor:
+        k = (u * 4).long().clamp(0, 3)
+        return edges[k] + share[k] * (u * 4 - k)
+
+    drawn = torch.cat([bound(Stream.of(seed, 1000)) for seed in range(20)])
+    assert ks(drawn, cdf) < 2.0
+    slow = LossAdaptive(bins=4, decay=0.9)
+    assert float(slow.observe(seen, t, torch.full((4,), 2.0))[0]) == pytest.approx(0.9 + 0.1 * 4)
+
+
+def test_the_learned_uncertainty_makes_every_noise_level_count_alike() -> None:
+    module = Uncertainty(64)
+    log_snr = torch.linspace(-8, 8, 33)
+    assert torch.equal(module(log_snr), torch.zeros(33))  # starts with no weight at all
+    raw = (0.1 + 5 * torch.sigmoid(-log_snr)).detach()
+    optimizer = torch.optim.LBFGS(module.parameters(), max_iter=300, line_search_fn="strong_wolfe")
+
+    def closure() -> Tensor:
+        optimizer.zero_grad()
+        u = module(log_snr)
+        value = (raw * (-u).exp() + u).mean()
+        value.backward()
+        return value
+
+    optimizer.step(closure)  # type: ignore[arg-type]
+    assert torch.allclose(raw * (-module(log_snr)).exp().detach(), torch.ones(33), atol=0.05)
+
+
+def test_clocks_are_drawn_together_apart_or_both() -> None:
+    process, objective = Product(a=Gaussian(), b=Discrete(3)), Objective(times=UniformTimes())
+    rng = Stream.of(0, 4000)
+    common = draw_times(objective, process, rng)
+    assert isinstance(common, Tensor) and common.shape == (4000,)
+    half = draw_times(objective, process, rng, independent=0.5)
+    assert isinstance(half, dict)
+    a, b = half["a"], half["b"]
+    assert isinstance(a, Tensor) and isinstance(b, Tensor)
+    together = a == b
+    assert abs(float(together.double().mean()) - 0.5) < 4 * 0.5 / math.sqrt(4000)
+    assert torch.equal(a[together], common[together])
+    apart = torch.corrcoef(torch.stack([a[~together], b[~together]]))[0, 1]
+    assert abs(float(apart)) * math.sqrt(2000) < 4.5
+    for t in (a, b):
+        assert ks(t, lambda u: u) < 2.0
+
+
+@pytest.mark.parametrize("scale", [-1.1, 1.8])
+def test_a_mode_that_would_leave_the_interval_is_refused(scale: float) -> None:
+    with pytest.raises(ValueError, match=r"scale must lie in \[-1, 1.7519\]"):
+        Mode(scale)

@@ -1,0 +1,213 @@
+"""The verbs of a model, on a small untrained one: what holds whatever the weights."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+import langevin as lv
+from langevin.assembly import build_model
+
+CONFIG = {
+    "name": "tiny",
+    "licence": "Apache-2.0",
+    "modality": {
+        "name": "image",
+        "codec": {"name": "pixels", "size": 8, "channels": 3},
+        "patch": 2,
+        "conditions": {
+            "label": {"name": "class", "classes": 3, "width": 32},
+            "prompt": {"name": "text", "width": 32, "depth": 1, "length": 32, "heads": 2, "vector_width": 32},
+        },
+    },
+    "network": {"name": "dit", "width": 32, "depth": 2, "heads": 2, "modulation": "shared"},
+    "drop": {"label": 0.1, "prompt": 0.1},
+    "sampling": {"steps": 4, "guidance": 2.0},
+}
+
+
+@pytest.fixture(scope="module")
+def model() -> lv.Model:
+    model = build_model(CONFIG)
+    generator = torch.Generator().manual_seed(1)
+    with torch.no_grad():  # zero-initialised gates and heads would make every belief the same
+        for p in model.network.parameters():
+            p.add_(0.1 * torch.randn(p.shape, generator=generator))
+    return model
+
+
+@pytest.fixture(scope="module")
+def picture() -> Image.Image:
+    pixels = np.random.default_rng(0).integers(0, 256, (8, 8, 3), dtype=np.uint8)
+    return Image.fromarray(pixels)
+
+
+def test_a_sample_does_not_depend_on_how_many_there_are_or_on_the_batch_size(model: lv.Model) -> None:
+    many = model.sample(5, label=[0, 1, 2, 0, 1], seed=3, sampler="ddpm")
+    split = model.sample(5, label=[0, 1, 2, 0, 1], seed=3, sampler="ddpm", batch_size=2)
+    few = model.sample(2, label=[0, 1], seed=3, sampler="ddpm")
+    torch.testing.assert_close(split.state, many.state, atol=1e-5, rtol=0)
+    torch.testing.assert_close(few.state, many.state[:2], atol=1e-5, rtol=0)
+    assert not torch.allclose(many.state[0], many.state[3])
+
+
+def test_running_out_of_memory_halves_the_batch_and_changes_no_sample(
+    model: lv.Model, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = model.sample(5, label=1)
+    forward, seen = type(model.network).forward, []
+
+    def narrow(self, x_t, *rest):  # type: ignore[no-untyped-def]
+        seen.append(x_t.shape[0])
+        if x_t.shape[0] > 4:  # two rows for each sample under guidance
+            raise torch.OutOfMemoryError
+        return forward(self, x_t, *rest)
+
+    monkeypatch.setattr(type(model.network), "forward", narrow)
+    torch.testing.assert_close(model.sample(5, label=1).state, whole.state, atol=1e-5, rtol=0)
+    assert max(seen) > 4 >= seen[-1]
+
+
+def test_seeds_reproduce_and_differ(model: lv.Model) -> None:
+    a, b, c = (model.sample(2, seed=seed).state for seed in (0, 0, 1))
+    assert torch.equal(a, b)
+    assert not torch.allclose(a, c)
+
+
+def test_kept_pixels_are_the_users_own_and_the_rest_is_generated(model: lv.Model, picture: Image.Image) -> None:
+    keep = lv.keep.box(0, 0, 4, 8)
+    for sampler in ("angle", "ddpm", "heun", "dpm++2m", "unipc"):
+        made = model.sample(2, like=picture, keep=keep, sampler=sampler, label=1)
+        for item in made:
+            assert np.array_equal(np.asarray(item)[:4], np.asarray(picture)[:4])
+            assert not np.array_equal(np.asarray(item)[4:], np.asarray(picture)[4:])
+    outside = model.sample(1, like=picture, keep=~keep)
+    assert np.array_equal(np.asarray(outside[0])[4:], np.asarray(picture)[4:])
+
+
+def test_a_variation_goes_to_its_origin_as_the_amount_goes_to_zero(model: lv.Model, picture: Image.Image) -> None:
+    x = model.modality.encode([picture])[0]
+    grid = [1.0, 0.8, 0.5, 0.2, 0.02, 0.0]
+    distances = [
+        (model.sample(4, start=picture, strength=s, grid=grid).state - x).abs().mean().item() for s in (0.02, 0.2, 0.8)
+    ]
+    assert distances[0] < 0.1 < distances[2]
+    assert distances == sorted(distances)
+
+
+def test_strength_spends_all_steps_below_it(model: lv.Model, picture: Image.Image) -> None:
+    made = model.sample(1, start=picture, strength=0.5, steps=6, sampler="euler")
+    assert made.run.evaluations == 6
+    assert made.run.grid[0] == pytest.approx(0.5, abs=0.05)
+    assert made.run.options["strength"] == 0.5
+
+
+def test_inversion_and_sampling_return_the_picture(model: lv.Model, picture: Image.Image) -> None:
+    noise = model.invert(picture, steps=200)
+    back = model.sample(noise=noise, grid=lv.grids.uniform(200), guidance=1.0)
+    x = model.modality.encode([picture])[0]
+    assert (back.state - x).abs().max() < 0.02
+
+
+def test_interpolation_ends_at_its_ends(model: lv.Model, picture: Image.Image) -> None:
+    other = Image.fromarray(255 - np.asarray(picture))
+    path = model.interpolate(picture, other, 5, steps=150)
+    ends = model.modality.encode([picture, other])[0]
+    assert (path.state[0] - ends[0]).abs().max() < 0.05
+    assert (path.state[-1] - ends[1]).abs().max() < 0.05
+    assert len(path) == 5
+
+
+def test_steering_raises_the_reward(model: lv.Model) -> None:
+    def reward(items: list[Image.Image]) -> list[float]:
+        return [float(np.asarray(item).mean()) / 255 for item in items]
+
+    plain = reward(list(model.sample(16, steps=10, sampler="ddpm", guidance=1.0)))
+    steered = reward(list(model.steer(reward, 16, particles=8, strength=200.0, steps=10, guidance=1.0)))
+    assert np.mean(steered) > np.mean(plain) + 0.01
+
+
+def test_an_evaluation_budget_is_the_largest_plan_that_fits(model: lv.Model) -> None:
+    assert model.sample(1, evaluations=9, sampler="heun").run.evaluations == 9
+    assert model.sample(1, evaluations=8, sampler="heun").run.evaluations == 7
+    assert model.sample(1, evaluations=8, sampler="euler").run.evaluations == 8
+
+
+def test_guidance_of_one_costs_one_row_and_more_costs_two(model: lv.Model) -> None:
+    assert model.sample(3, label=1, steps=4, guidance=1.0).run.network_rows == 12
+    assert model.sample(3, label=1, steps=4, guidance=3.0).run.network_rows == 24
+
+
+def test_a_negative_prompt_changes_what_is_drawn(model: lv.Model) -> None:
+    plain = model.sample(2, prompt="a cat").state
+    away = model.sample(2, prompt="a cat", negative="a dog").state
+    named = model.sample(2, prompt="a cat", negative={"prompt": "a dog"}).state
+    assert not torch.allclose(plain, away)
+    torch.testing.assert_close(away, named)
+
+
+@pytest.mark.parametrize("text", ['a "red", apple', "x = 1, y = {2}", "🍎 🍏", "${oc.env:HOME}", "%s {0}"])
+def test_any_text_is_a_prompt(model: lv.Model, text: str) -> None:
+    assert model.sample(1, prompt=text).conditions[0]["prompt"] == text
+
+
+def test_new_sizes(model: lv.Model) -> None:
+    wide = model.sample(1, height=8, width=12)
+    assert wide[0].size == (12, 8)
+    with pytest.raises(ValueError, match="width must be a multiple of 2"):
+        model.sample(1, width=9)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"n": 0}, "n must be a whole number"),
+        ({"n": 2, "lable": 1}, "did you mean 'label'"),
+        ({"n": 2, "label": [1, 2, 0]}, "3 values for 2 samples"),
+        ({"label": 3}, "out of range"),
+        ({"steps": 4, "evaluations": 4}, "steps and evaluations"),
+        ({"steps": 4, "grid": [1.0, 0.0]}, "steps and grid"),
+        ({"sampler": "eular"}, "did you mean 'euler'"),
+        ({"grid": "karas"}, "did you mean 'karras'"),
+        ({"strength": 0.5}, "give start as well"),
+        ({"keep": lv.keep.border(1)}, "like and keep go together"),
+        ({"grid": [1.0, 0.5, 0.7, 0.0]}, "must fall"),
+        ({"grid": [1.2, 0.0]}, r"must lie in \[0, 1\]"),
+        ({"guidance": float("nan")}, "guidance|weight"),
+        ({"prompt": "x" * 40}, "at most 32"),
+    ],
+)
+def test_wrong_arguments_say_what_is_right(model: lv.Model, arguments: dict, message: str) -> None:
+    with pytest.raises((ValueError, TypeError), match=message):
+        model.sample(**arguments)
+
+
+def test_keeping_everything_or_nothing_that_fits_is_refused(model: lv.Model, picture: Image.Image) -> None:
+    with pytest.raises(ValueError, match="nothing is left to generate"):
+        model.sample(1, like=picture, keep=lv.keep.box(0, 0, 8, 8))
+    with pytest.raises(ValueError, match="does not lie in a picture of 8 x 8"):
+        model.sample(1, like=picture, keep=lv.keep.box(0, 0, 9, 8))
+    with pytest.raises(ValueError, match="selects on a grid"):
+        model.sample(1, like=picture, keep=lv.keep.mask(np.zeros((4, 4), dtype=bool)))
+
+
+def test_a_saved_model_draws_what_it_drew(model: lv.Model, tmp_path) -> None:  # type: ignore[no-untyped-def]
+    for p in model.network.parameters():  # what half precision keeps
+        p.data = p.data.half().float()
+    model.save(tmp_path / "m")
+    again = lv.load(tmp_path / "m", device="cpu")
+    assert torch.equal(again.sample(2, label=1).state, model.sample(2, label=1).state)
+    assert sorted(path.name for path in (tmp_path / "m").iterdir()) == ["card.md", "config.yaml", "model.safetensors"]
+
+
+def test_weights_that_do_not_fit_are_refused_by_name(model: lv.Model, tmp_path) -> None:  # type: ignore[no-untyped-def]
+    model.save(tmp_path / "m")
+    config = (tmp_path / "m" / "config.yaml").read_text()
+    (tmp_path / "m" / "config.yaml").write_text(config.replace("depth: 2", "depth: 3"))
+    with pytest.raises(lv.FolderError, match=r"do not fit.*backbone\.blocks\.2"):
+        lv.load(tmp_path / "m")
+    (tmp_path / "m" / "config.yaml").write_text(config.replace("name: dit", "name: dti"))
+    with pytest.raises(lv.FolderError, match="did you mean 'dit'"):
+        lv.load(tmp_path / "m")

@@ -1,0 +1,414 @@
+"""The command line: light where it can be, exact with what it is given, and clear about what is wrong."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+import langevin
+from langevin import folders, hub
+from langevin.cli import doctor, extensions
+from langevin.cli.main import main
+from langevin.modalities import plugins
+from langevin.modalities.base import Run, Samples
+from tests import toy
+
+COLOURS = torch.tensor([[0.2, 0.4, 0.6], [0.95, 0.0, 0.0], [0.0, 0.5, 0.0]])
+
+
+def shell(cases: list[list[str]]) -> list[dict[str, Any]]:
+    """Code, output, errors and heavy packages of commands, one after the other in a fresh interpreter."""
+    script = """
+        import contextlib, io, json, sys
+        from langevin.cli.main import main
+        results = []
+        for argv in json.loads(sys.argv[1]):
+            out, err = io.StringIO(), io.StringIO()
+            with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+                code = main(argv)
+            names = ("torch", "numpy", "diffusers", "transformers", "hydra", "PIL", "safetensors")
+            heavy = [name for name in names if name in sys.modules]
+            results.append({"code": code, "out": out.getvalue(), "err": err.getvalue(), "heavy": heavy})
+        print(json.dumps(results))
+    """
+    command = [sys.executable, "-c", textwrap.dedent(script), json.dumps(cases)]
+    return json.loads(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
+
+
+class Model:
+    """Stands for a trained model: remembers what it was asked and gives three colours, one of which fails."""
+
+    def __init__(self) -> None:
+        self.asked: dict[str, Any] = {}
+        self.modality = toy.Squares()
+
+    def sample(self, n: int, **settings: Any) -> Samples:
+        self.asked = {"n": n, **settings}
+        colours = COLOURS.repeat(6, 1)[:n]
+        run = Run(model="toy-squares", modality="squares", seed=settings["seed"])
+        return Samples(self.modality.decode(colours), self.modality, run, colours)
+
+
+@pytest.fixture
+def model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Model:
+    """A shipped model called toy-squares, in a folder of its own."""
+    config = {"modality": {"name": "squares"}, "conditions": ["prompt", "heavy_atoms"], "licence": "CC0-1.0"}
+    folders.write_model(tmp_path / "weights" / "toy-squares", config, {"w": torch.zeros(200_000)}, "card")
+    folders.write_model(
+        tmp_path / "weights" / "toy-plain", {"modality": "squares"}, {"w": torch.zeros(9)}, "card"
+    )
+    fake = Model()
+    monkeypatch.setattr(hub, "SHIPPED", tmp_path / "weights")
+    monkeypatch.setattr(langevin, "load", lambda name, device=None: fake, raising=False)
+    monkeypatch.setattr(plugins, "plugins", lambda: {"squares": toy.plugin})
+    monkeypatch.setattr("langevin.cli.evaluate.plugins", lambda: {"squares": toy.plugin})
+    monkeypatch.chdir(tmp_path)
+    return fake
+
+
+LIGHT: list[tuple[list[str], int, str]] = [
+    (["--help"], 0, "usage: langevin COMMAND"),
+    ([], 0, "usage: langevin COMMAND"),
+    (["--version"], 0, f"langevin {langevin.__version__}"),
+    (["sample", "--help"], 0, "--guidance"),
+    (["train", "--help"], 0, "key=value"),
+    (["evaluate", "--help"], 0, "REFERENCE"),
+    (["demo", "--help"], 0, "demo-report"),
+    (["doctor", "--help"], 0, "installation"),
+    (["models"], 0, ""),
+    (["models", "--json"], 0, "["),
+    (["smaple"], 2, "unknown command 'smaple'; did you mean 'sample'?"),
+    (["--verison"], 2, "unknown flag '--verison'; did you mean '--version'?"),
+    (["sample"], 2, "which model?"),
+    (["sample", "no-such-model"], 2, "unknown model 'no-such-model'"),
+    (["sample", "--promt", "x"], 2, "unknown flag '--promt'; did you mean '--prompt'?"),
+    (
+        ["sample", "x", "--sampler", "dpm++2s"],
+        2,
+        "unknown sampler 'dpm++2s'; did you mean 'dpm++2m'?",
+    ),
+    (["sample", "x", "--grid", "karas"], 2, "unknown grid 'karas'; did you mean 'karras'?"),
+    (["sample", "x", "-n", "0"], 2, "expected a whole number from 1, got '0'"),
+    (
+        ["sample", "x", "--steps", "1.5"],
+        2,
+        "argument --steps: expected a whole number from 1, got '1.5'",
+    ),
+    (["sample", "x", "--strength", "2"], 2, "expected a number above 0 and at most 1"),
+    (["sample", "x", "--guidance", "nan"], 2, "expected a number from 0, got 'nan'"),
+    (["sample", "x", "--device", "gpu"], 2, "expected cpu, cuda, cuda:N or mps, got 'gpu'"),
+    (["train", "steps"], 2, "expected key=value, got 'steps'"),
+    (["train", "--multirn"], 2, "unknown flag '--multirn'; did you mean '--multirun'?"),
+    (["evaluate", "no-such-folder"], 2, "there is no folder 'no-such-folder'"),
+    (["models", "--jsn"], 2, "unknown flag '--jsn'; did you mean '--json'?"),
+]
+
+
+@pytest.fixture(scope="module")
+def results() -> list[dict[str, Any]]:
+    return shell([argv for argv, _, _ in LIGHT])
+
+
+class TestLight:
+    """Nothing heavy is imported where nothing is computed."""
+
+    @pytest.mark.parametrize("case", range(len(LIGHT)), ids=[" ".join(argv) for argv, _, _ in LIGHT])
+    def test_help_and_mistakes(self, results: list[dict[str, Any]], case: int) -> None:
+        _, code, says = LIGHT[case]
+        result = results[case]
+        assert result["code"] == code and result["heavy"] == []
+        assert says in result["out" if code == 0 else "err"]
+        assert result["err"] == "" if code == 0 else "Traceback" not in result["err"]
+
+
+class TestSample:
+    def test_what_was_asked_arrives_verbatim(self, model: Model) -> None:
+        prompt = """ a "red" apple, = 'no' ${HOME} 🍎\n100 % -- """
+        argv = [
+            "sample",
+            "toy-squares",
+            "--prompt",
+            prompt,
+            "-n",
+            "3",
+            "--steps",
+            "20",
+            "--sampler",
+            "dpm++2m",
+        ]
+        assert (
+            main([*argv, "--guidance", "4", "--seed", "5", "--negative", "a, b=c", "--batch-size", "2"]) == 0
+        )
+        assert model.asked == {
+            "n": 3,
+            "prompt": prompt,
+            "steps": 20,
+            "sampler": "dpm++2m",
+            "guidance": 4.0,
+            "seed": 5,
+            "negative": "a, b=c",
+            "batch_size": 2,
+        }
+
+    @pytest.mark.parametrize("prompt", ["-x", "--help", "", "="])
+    def test_prompts_that_look_like_flags(self, model: Model, prompt: str) -> None:
+        assert main(["sample", "toy-squares", f"--prompt={prompt}"]) == 0
+        assert model.asked["prompt"] == prompt
+
+    def test_only_what_was_given_is_passed_on(self, model: Model) -> None:
+        assert main(["sample", "toy-squares"]) == 0
+        assert model.asked == {"n": 16, "seed": 0}
+
+    def test_conditions_and_sizes_of_the_model_are_flags(
+        self, model: Model, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        argv = "sample toy-squares --heavy-atoms 9 --side 4 --tone warm --window 0.5 1 --no-smooth"
+        assert main(argv.split()) == 0
+        assert model.asked["heavy_atoms"] == "9"
+        assert model.asked["spec"] == toy.Spec(side=4, tone="warm", window=(0.5, 1.0), smooth=False)
+        assert main(["sample", "toy-squares", "--help"]) == 0
+        out = capsys.readouterr().out
+        assert "--heavy-atoms" in out and "side in pixels, 100 % of them" in out and "--label" not in out
+
+    @pytest.mark.parametrize(
+        ("argv", "says"),
+        [
+            (["--tone", "wram"], "unknown tone 'wram'; did you mean 'warm'?"),
+            (["--label", "3"], "toy-squares takes no --label; it takes --prompt, --heavy-atoms"),
+            (["--steps", "3", "--evaluations", "9"], "give one"),
+            (["--strength", "0.5"], "give --start FILE"),
+            (["--start", "no.png"], "there is no file 'no.png'"),
+            (["--prompt"], "expected one argument; a value that starts with '-' is written --flag=VALUE"),
+            (["a", "red", "apple"], "unexpected argument 'a'; a value with spaces needs quotes"),
+            (["--sied", "3"], "unknown flag '--sied'; did you mean '--side'?"),
+        ],
+    )
+    def test_mistakes(
+        self, model: Model, capsys: pytest.CaptureFixture[str], argv: list[str], says: str
+    ) -> None:
+        assert main(["sample", "toy-squares", *argv]) == 2
+        assert says in capsys.readouterr().err and model.asked == {}
+
+    def test_a_model_without_conditions_says_so(
+        self, model: Model, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        assert main(["sample", "toy-plain", "--prompt", "x"]) == 2
+        assert "toy-plain takes no --prompt; it is not conditional" in capsys.readouterr().err
+
+    def test_results_are_paths_and_failures_are_told(
+        self, model: Model, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        assert main(["sample", "toy-squares", "-n", "3", "--out", "a/b"]) == 0
+        out = capsys.readouterr()
+        assert (
+            out.out.splitlines() == ["a/b/00000.png", "a/b/00002.png"] and Path("a/b/samples.json").is_file()
+        )
+        assert "1 of 3 failed: too <red>" in out.err
+        assert main(["sample", "toy-squares", "-n", "3", "--out", "c", "--json"]) == 0
+        assert json.loads(capsys.readouterr().out) == {
+            "out": "c",
+            "files": ["c/00000.png", "c/00002.png"],
+            "failures": ["too <red>"],
+        }
+
+    def test_a_new_folder_is_taken_each_time(self, model: Model, capsys: pytest.CaptureFixture[str]) -> None:
+        for _ in range(2):
+            assert main(["sample", "toy-squares", "-n", "1"]) == 0
+        assert capsys.readouterr().out.split() == [
+            "runs/toy-squares/00000.png",
+            "runs/toy-squares-2/00000.png",
+        ]
+
+    def test_a_folder_with_other_samples_is_refused_before_any_work(
+        self, model: Model, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        assert main(["sample", "toy-squares", "-n", "1", "--out", "o"]) == 0
+        assert main(["sample", "toy-squares", "-n", "1", "--out", "o"]) == 0
+        model.asked = {}
+        assert main(["sample", "toy-squares", "-n", "1", "--seed", "1", "--out", "o"]) == 2
+        assert "o holds 1 samples of toy-squares with seed 0" in capsys.readouterr().err and model.asked == {}
+        assert main(["sample", "toy-squares", "-n", "1", "--seed", "1", "--out", "o", "--overwrite"]) == 0
+
+    def test_start_is_read_by_the_modality(self, model: Model) -> None:
+        model.modality.save(model.modality.decode(COLOURS)[0], Path("x.png"))
+        assert main(["sample", "toy-squares", "--start", "x.png", "--strength", "0.6"]) == 0
+        assert model.asked["start"].size == (8, 8) and model.asked["strength"] == 0.6
+
+    def test_a_broken_model_is_an_error_of_its_own(
+        self, model: Model, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        (hub.SHIPPED / "toy-squares" / "model.safetensors").write_bytes(b"PK\x03\x04")
+        assert main(["sample", "toy-squares"]) == 1
+        assert "zip archive" in capsys.readouterr().err
+
+
+class TestOtherCommands:
+    def test_models(self, model: Model, capsys: pytest.CaptureFixture[str]) -> None:
+        assert main(["models"]) == 0
+        out = capsys.readouterr().out
+        assert "toy-squares" in out and "0.2 M" in out and "prompt, heavy_atoms" in out and "CC0-1.0" in out
+        assert main(["models", "--json"]) == 0
+        first = json.loads(capsys.readouterr().out)[1]
+        assert first["name"] == "toy-squares" and first["parameters"] == 200_000
+
+    def test_evaluate(self, model: Model, capsys: pytest.CaptureFixture[str]) -> None:
+        main(["sample", "toy-squares", "-n", "3", "--out", "o"])
+        capsys.readouterr()
+        assert main(["evaluate", "o"]) == 0
+        assert "valid    0.6667  3" in capsys.readouterr().out
+        assert main(["evaluate", "o", "o", "--json"]) == 0
+        assert json.loads(capsys.readouterr().out)["rows"][1] == {"measure": "more", "value": 0.0, "n": 3}
+        assert main(["evaluate", "o", "--csv"]) == 0
+        assert capsys.readouterr().out.splitlines()[0] == "measure,value,n"
+
+    def test_evaluate_takes_anybodys_files(self, model: Model, capsys: pytest.CaptureFixture[str]) -> None:
+        main(["sample", "toy-squares", "-n", "3", "--out", "o"])
+        Path("o/samples.json").unlink()
+        Path("o/broken.png").write_bytes(b"no picture")
+        Path("o/notes.txt").write_text("x")
+        assert main(["evaluate", "o"]) == 2
+        assert "add --modality NAME" in capsys.readouterr().err
+        assert main(["evaluate", "o", "--modality", "squares"]) == 0
+        out = capsys.readouterr()
+        assert "valid    0.6667  3" in out.out and "broken.png is not a picture" in out.err
+        Path("empty").mkdir()
+        assert main(["evaluate", "empty", "--modality", "squares"]) == 2
+        assert main(["evaluate", "o", "--modality", "sqares"]) == 2
+        assert "did you mean 'squares'" in capsys.readouterr().err
+
+    def test_train_checks_choices_and_passes_the_rest(
+        self,
+        model: Model,
+        monkeypatch: pytest.MonkeyPatch,
+        tmp_path: Path,
+        capsys: pytest.CaptureFixture[str],
+    ) -> None:
+        passed: list[str] = []
+        monkeypatch.setattr("langevin.training_cli.main", lambda overrides: passed.extend(overrides))
+        monkeypatch.setattr("langevin.cli.train.CONFIGS", tmp_path / "configs")
+        (tmp_path / "configs" / "experiment").mkdir(parents=True)
+        for name in ("image_digits", "image_emoji"):
+            (tmp_path / "configs" / "experiment" / f"{name}.yaml").touch()
+        overrides = [
+            "experiment=image_digits",
+            "training.steps=20",
+            "+a.b='x, y=z'",
+            "~c",
+            "data.path=/a b/c",
+        ]
+        assert main(["train", *overrides]) == 0 and passed == overrides
+        assert (
+            main(["train", "-m", "experiment=image_digits,image_emoji"]) == 0 and passed[-1] == "--multirun"
+        )
+        assert main(["train", "experiment=image_digit"]) == 2
+        assert "unknown experiment 'image_digit'; did you mean 'image_digits'?" in capsys.readouterr().err
+        assert main(["train", "--help"]) == 0
+        assert "experiment=image_digits|image_emoji" in capsys.readouterr().out
+
+    def test_commands_of_other_packages(
+        self, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        monkeypatch.setattr(extensions, "commands", lambda: ["plan"])
+        monkeypatch.setattr(extensions, "command", lambda name: lambda argv: 0 if argv == ["--x"] else 3)
+        assert main(["plan", "--x"]) == 0 and main(["plan"]) == 3
+        assert main(["--help"]) == 0 and "plan" in capsys.readouterr().out
+        assert main(["plna"]) == 2 and "did you mean 'plan'" in capsys.readouterr().err
+
+
+class TestDoctor:
+    def test_findings(
+        self, model: Model, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        monkeypatch.setattr(doctor, "_imports", lambda: iter(()))
+        assert main(["doctor", "--json"]) == 0
+        findings = {f["what"]: f for f in json.loads(capsys.readouterr().out)}
+        assert {
+            "python",
+            "packages",
+            "devices",
+            "threads",
+            "torchaudio",
+            "disk",
+            "chromium",
+            "ffmpeg",
+        } <= set(findings)
+        assert findings["toy-squares"]["says"].startswith("intact")
+        with (hub.SHIPPED / "toy-squares" / "model.safetensors").open("r+b") as file:
+            file.seek(-1, os.SEEK_END)
+            file.write(b"\x01")
+        assert main(["doctor"]) == 1
+        out = capsys.readouterr().out
+        assert "bad   toy-squares" in out and "SHA-256" in out and "1 to be mended" in out
+
+
+class TestEndings:
+    def test_interruptions_end_with_130(self, model: Model, capsys: pytest.CaptureFixture[str]) -> None:
+        def sample(n: int, **settings: Any) -> Samples:
+            raise KeyboardInterrupt
+
+        model.sample = sample  # type: ignore[method-assign]
+        assert main(["sample", "toy-squares"]) == 130
+        assert "interrupted" in capsys.readouterr().err
+
+    @pytest.mark.parametrize(
+        "error", [ValueError("no"), RuntimeError("no"), KeyError("no"), OSError(28, "no")]
+    )
+    def test_what_cannot_be_done_ends_with_1_and_one_line(
+        self,
+        model: Model,
+        capsys: pytest.CaptureFixture[str],
+        monkeypatch: pytest.MonkeyPatch,
+        error: Exception,
+    ) -> None:
+        def sample(n: int, **settings: Any) -> Samples:
+            raise error
+
+        model.sample = sample  # type: ignore[method-assign]
+        assert main(["sample", "toy-squares"]) == 1
+        message = capsys.readouterr().err
+        assert message.startswith("langevin sample: ") and "no" in message and "Traceback" not in message
+        monkeypatch.setenv("LANGEVIN_TRACEBACK", "1")
+        with pytest.raises(type(error)):
+            main(["sample", "toy-squares"])
+
+    @pytest.mark.skipif(sys.platform == "win32", reason="signals and pipes are those of POSIX")
+    def test_ctrl_c_from_outside(self) -> None:
+        script = (
+            "import sys, time, langevin.cli.models as m\n"
+            "def run(argv):\n    print('ready', flush=True); time.sleep(60)\n"
+            "m.run = run\nfrom langevin.cli.main import main\nsys.exit(main(['models']))"
+        )
+        command = [sys.executable, "-c", script]
+        with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+            assert process.stdout is not None and process.stderr is not None
+            assert process.stdout.readline() == "ready\n"
+            time.sleep(0.1)
+            process.send_signal(signal.SIGINT)
+            assert process.wait(20) == 130
+            error = process.stderr.read()
+        assert "interrupted" in error and "Traceback" not in error
+
+    @pytest.mark.skipif(sys.platform == "win32", reason="signals and pipes are those of POSIX")
+    def test_a_reader_that_goes_away(self) -> None:
+        script = (
+            "import sys, langevin.cli.models as m\n"
+            "def run(argv):\n    for k in range(100_000):\n        print('a result', k)\n    return 0\n"
+            "m.run = run\nfrom langevin.cli.main import main\nsys.exit(main(['models']))"
+        )
+        command = [sys.executable, "-c", script]
+        with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+            assert process.stdout is not None and process.stderr is not None
+            process.stdout.readline()
+            process.stdout.close()
+            assert process.wait(20) == 141
+            assert process.stderr.read() == ""
