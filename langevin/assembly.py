@@ -89,10 +89,7 @@ def load_model(path: Path, device: str | None = None, dtype: Any = None) -> Mode
         model = build_model({"name": path.name, **config})
     except BuildError as error:
         raise folders.FolderError(f"{path / folders.CONFIG}: {error}") from error
-    weights = {
-        name: tensor.float() if tensor.is_floating_point() else tensor
-        for name, tensor in folders.read_weights(path).items()
-    }
+    weights = {k: v.float() if v.is_floating_point() else v for k, v in folders.read_weights(path).items()}
     own = model.network.state_dict()
     wrong = sorted(set(own) ^ set(weights)) + [
         k for k in own if k in weights and own[k].shape != weights[k].shape
@@ -144,8 +141,9 @@ def save_model(model: Model, path: Path, card: str | None = None) -> Path:
 def _card(model: Model) -> str:
     """A card with what is known without being told: to be completed by whoever publishes the model."""
     config = model.config
+    owed = {key: config.get(key, "not stated") for key in ("licence", "attribution")}
     return (
         f"# {model.name}\n\n{config.get('summary', '')}\n\n"
         f"- parameters: {model.parameters:,}\n- conditions: {', '.join(model.conditions) or 'none'}\n"
-        f"- licence: {config.get('licence', 'not stated')}\n- attribution: {config.get('attribution', 'not stated')}\n"
+        f"- licence: {owed['licence']}\n- attribution: {owed['attribution']}\n"
     )

@@ -47,7 +47,7 @@ def build(out: Path, device: str | None = None) -> Path:
     shipped = lv.models()
     if not shipped:
         raise FileNotFoundError(
-            "no model ships with this installation; train one: langevin train data.path=my/pictures"
+            "no model ships with this installation; train one: langevin train data.path=DIR"
         )
     started = time.perf_counter()
     sections, owed = [], []
@@ -60,7 +60,7 @@ def build(out: Path, device: str | None = None) -> Path:
     page = Page(
         "langevin",
         sections,
-        "What the models that ship with the package draw on this machine: consecutive samples of seed 0, none left out.",
+        "What the models that ship with the package draw on this machine: consecutive samples, none left out.",
         {"models": len(shipped), "seconds": round(seconds), "device": str(model.device), "seed": 0},
         owed,
     )
@@ -95,19 +95,32 @@ def _digits(model: Any, info: ModelInfo, out: Path) -> list[Section]:
     varied = model.vary(first, 0.7, n=6, label=8, seed=1)
     painted = model.sample(6, like=second, keep=lv.keep.box(0, 0, 14, 28), label=[0, 2, 3, 5, 8, 9], seed=2)
     path = model.interpolate(drawn[1], drawn[0], 8, label=[1, 0], steps=20)
+    steps = Figure.picture(strip(states, scale=3, most=10), "four samples, ten of the steps")
+    kept = "`model.sample(like=picture, keep=lv.keep.box(0, 0, 14, 28), label=…)`: the upper half is kept."
     return [
-        Section("Digits by class", f"{info.summary}. `model.sample(20, label=[0, 1, 2, …])`", [
-            _cards(drawn, names), Code(_code(info.name, "20, label=[0, 1, 2, 3, 4, 5, 6, 7, 8, 9] * 2"))]),
-        Section("What the model believes on the way", "The clean estimate at each step, from noise on the left.", [
-            Gallery([Figure.picture(strip(states, scale=3, most=10), "four samples, ten of the steps")], 600)]),
-        Section("Vary, repaint, interpolate", "The verbs of the core, the same for every modality.", [
-            Text("`model.vary(picture, 0.7)`: the first picture noised to t = 0.7 and sampled again."),
-            _row(varied, first, "start", [f"variation {i + 1}" for i in range(6)]),
-            Text("`model.sample(like=picture, keep=lv.keep.box(0, 0, 14, 28), label=…)`: the upper half is kept to the pixel."),
-            _row(painted, second, "kept: upper half", [f"as {i}" for i in (0, 2, 3, 5, 8, 9)]),
-            Text("`model.interpolate(a, b, 8)`: both inverted to noise, joined along the great circle."),
-            _cards(path, ["a", *[""] * 6, "b"])]),
-    ]  # fmt: skip
+        Section(
+            "Digits by class",
+            f"{info.summary}. `model.sample(20, label=[0, 1, 2, …])`",
+            [_cards(drawn, names), Code(_code(info.name, "20, label=[0, 1, 2, 3, 4, 5, 6, 7, 8, 9] * 2"))],
+        ),
+        Section(
+            "What the model believes on the way",
+            "The clean estimate at each step, from noise on the left.",
+            [Gallery([steps], 600)],
+        ),
+        Section(
+            "Vary, repaint, interpolate",
+            "The verbs of the core, the same for every modality.",
+            [
+                Text("`model.vary(picture, 0.7)`: the first picture noised to t = 0.7 and sampled again."),
+                _row(varied, first, "start", [f"variation {i + 1}" for i in range(6)]),
+                Text(kept),
+                _row(painted, second, "kept: upper half", [f"as {i}" for i in (0, 2, 3, 5, 8, 9)]),
+                Text("`model.interpolate(a, b, 8)`: both inverted to noise, joined along the great circle."),
+                _cards(path, ["a", *[""] * 6, "b"]),
+            ],
+        ),
+    ]
 
 
 def _row(samples: Any, first: Any, caption: str, captions: Sequence[str]) -> Gallery:
@@ -117,28 +130,41 @@ def _row(samples: Any, first: Any, caption: str, captions: Sequence[str]) -> Gal
 
 
 def _shapes(model: Any, info: ModelInfo, out: Path) -> list[Section]:
-    drawn = model.sample(16, prompt=[p for p in SHAPES for _ in range(2)], seed=0)
+    prompts = [prompt for prompt in SHAPES for _ in range(2)]
+    drawn = model.sample(len(prompts), prompt=prompts, seed=0)
     drawn.save(out, overwrite=True)
     turned = model.sample(4, start=drawn[0], strength=0.9, prompt="two blue circles on the left", seed=1)
     return [
-        Section("Shapes from text", f"{info.summary}. Compositions held out of training are scored on the card.", [
-            _cards(drawn, [p for p in SHAPES for _ in range(2)]),
-            Code(_code(info.name, f'2, prompt="{SHAPES[0]}"'))]),
-        Section("Start from a picture", "`model.sample(start=picture, strength=0.9, prompt=\"two blue circles on the left\")`", [
-            _row(turned, drawn[0], "start", ["two blue circles"] * 4)]),
-    ]  # fmt: skip
+        Section(
+            "Shapes from text",
+            f"{info.summary}. Compositions held out of training are scored on the card.",
+            [_cards(drawn, prompts), Code(_code(info.name, f'2, prompt="{SHAPES[0]}"'))],
+        ),
+        Section(
+            "Start from a picture",
+            '`model.sample(start=picture, strength=0.9, prompt="two blue circles on the left")`',
+            [_row(turned, drawn[0], "start", ["two blue circles"] * 4)],
+        ),
+    ]
 
 
 def _emoji(model: Any, info: ModelInfo, out: Path) -> list[Section]:
     drawn = model.sample(len(EMOJI), prompt=list(EMOJI), seed=0)
     drawn.save(out, overwrite=True)
-    mixed = model.sample(8, prompt=[p for p in MIXED for _ in range(2)], seed=0)
+    prompts = [prompt for prompt in MIXED for _ in range(2)]
+    mixed = model.sample(len(prompts), prompt=prompts, seed=0)
     return [
-        Section("Pictograms from text", f"{info.summary}. A demonstration: about 1,700 drawings are few, and it knows them by heart.", [
-            _cards(drawn, EMOJI), Code(_code(info.name, '16, prompt="a red apple"'))]),
-        Section("Colours it was not shown", "Prompts that put a colour on a thing that has another.", [
-            _cards(mixed, [p for p in MIXED for _ in range(2)])]),
-    ]  # fmt: skip
+        Section(
+            "Pictograms from text",
+            f"{info.summary}. A demonstration: about 1,700 drawings are few, and it knows them by heart.",
+            [_cards(drawn, EMOJI), Code(_code(info.name, '16, prompt="red apple"'))],
+        ),
+        Section(
+            "Colours it was not shown",
+            "Prompts that put a colour on a thing that has another.",
+            [_cards(mixed, prompts)],
+        ),
+    ]
 
 
 def _any(model: Any, info: ModelInfo, out: Path) -> list[Section]:
@@ -149,7 +175,8 @@ def _any(model: Any, info: ModelInfo, out: Path) -> list[Section]:
 
 
 def _code(name: str, arguments: str) -> str:
-    return f'import langevin as lv\n\nmodel = lv.load("{name}")\nmodel.sample({arguments}, seed=0).report("out.html")'
+    load = f'import langevin as lv\n\nmodel = lv.load("{name}")'
+    return f'{load}\nmodel.sample({arguments}, seed=0).report("out.html")'
 
 
 SHOWS: dict[str, Callable[[Any, ModelInfo, Path], list[Section]]] = {

@@ -68,7 +68,7 @@ def train(
 def run(
     config: Mapping[str, Any], progress: bool | None = None, watch: Callable[[Progress], None] | None = None
 ) -> Model:
-    """Trains what a configuration (``configs/train.yaml``) describes; the model is written at every checkpoint."""
+    """Trains what a configuration (``configs/train.yaml``) describes and writes the model to its folder."""
     known = set(Settings.__dataclass_fields__)
     training = dict(config["training"])
     wrong = [name for name in training if name not in known]
@@ -170,7 +170,9 @@ def _show(model: Model, trainer: Trainer, path: Path) -> None:
     kept = {k: v.detach().clone() for k, v in model.network.state_dict().items()}
     model.network.load_state_dict(trainer.averaged())
     _, conditions = trainer.data.batch(list(range(min(16, len(trainer.data)))))
-    given = {name: list(values) for name, values in conditions.items() if name in model.conditions}
+    given: dict[str, Any] = {
+        name: list(values) for name, values in conditions.items() if name in model.conditions
+    }
     samples = model.sample(len(next(iter(given.values()))) if given else 16, progress=False, **given)
     model.network.load_state_dict(kept)
     write_atomic(path, lambda target: model.modality.sheet(list(samples)).save(target))
@@ -185,7 +187,7 @@ def card(model: Model, trainer: Trainer, data: Any) -> str:
         f"# {model.name}\n\n{config.get('summary', 'A model trained with langevin.')}\n\n"
         f"- parameters: {model.parameters:,}\n"
         f"- conditions: {', '.join(model.conditions) or 'none'}\n"
-        f"- trained: {trainer.step:,} steps of {settings.batch} on {len(data):,} items, seed {settings.seed}\n"
+        f"- trained: {trainer.step:,} steps of {settings.batch}, {len(data):,} items, seed {settings.seed}\n"
         f"- licence: {licence}\n- attribution: {attribution}\n\n"
         "The loss curve is in log.csv; settings are in config.yaml under training and data.\n"
     )

@@ -40,8 +40,7 @@ def main(overrides: list[str]) -> int:
 def _say(line: Any) -> None:
     """A line of the log on standard error, where no bar is shown."""
     if not sys.stderr.isatty():
+        rate = f"{line.samples_per_second:.0f} samples/s"
         print(
-            f"step {line.step}  loss {line.loss:.4f}  lr {line.lr:.2e}  {line.samples_per_second:.0f} samples/s",
-            file=sys.stderr,
-            flush=True,
+            f"step {line.step}  loss {line.loss:.4f}  lr {line.lr:.2e}  {rate}", file=sys.stderr, flush=True
         )

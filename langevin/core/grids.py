@@ -208,8 +208,8 @@ def beta(steps: int, a: float = 0.6, b: float = 0.6) -> Grid:
         phi = torch.linspace(0, math.pi / 2, 4097, dtype=torch.float64)
         middle = (phi[1:] + phi[:-1]) / 2
         density = middle.sin() ** (2 * a - 1) * middle.cos() ** (2 * b - 1)
-        cumulative = torch.cat([torch.zeros(1, dtype=torch.float64), density.cumsum(0)])
-        cumulative = (cumulative / cumulative[-1]).tolist()
+        total = torch.cat([torch.zeros(1, dtype=torch.float64), density.cumsum(0)])
+        cumulative: list[float] = (total / total[-1]).tolist()
         times = []
         for i in range(1, steps):
             target = 1 - i / steps

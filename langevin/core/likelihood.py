@@ -114,7 +114,7 @@ def _probes(x: Tensor, rng: Stream, probes: int, exact: bool, leaf: Gaussian, ma
 def _divergence(u: Callable[[Tensor], Tensor], y: Tensor, directions: list[Tensor], exact: bool) -> tuple[Tensor, Tensor]:
     """(u(y), Σᵢ vᵢᵀ J vᵢ over probes — their mean, or their sum when they are the axes)."""
     total = torch.zeros(y.shape[0], dtype=y.dtype, device=y.device)
-    value, pull = torch.func.vjp(u, y)
+    value, pull, *_ = torch.func.vjp(u, y)
     for v in directions:
         (slope,) = pull(v.contiguous())
         total = total + (slope * v).flatten(1).sum(1)

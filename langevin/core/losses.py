@@ -213,6 +213,9 @@ class Uncertainty(nn.Module):
     At its optimum every noise level contributes 1 to the loss whatever its raw scale.
     """
 
+    frequencies: Tensor
+    phases: Tensor
+
     def __init__(self, features: int = 128) -> None:
         super().__init__()
         generator = torch.Generator().manual_seed(0)

@@ -348,9 +348,9 @@ class Model:
         if n < 2:
             raise ValueError(f"interpolate needs at least 2 samples, its ends, got {n}")
         ends = {k: v if isinstance(v, (list, tuple)) else [v, v] for k, v in conditions.items()}
-        noise = self.invert([a, b], steps=steps, **ends)
+        noise = self.invert([a, b], steps=steps, **ends)  # type: ignore[arg-type]
         weights = torch.linspace(0, 1, n)
-        path = {k: [v[0] if w < 0.5 else v[-1] for w in weights.tolist()] for k, v in ends.items()}
+        path: dict[str, Any] = {k: [v[0] if w < 0.5 else v[-1] for w in weights.tolist()] for k, v in ends.items()}
         start = {name: _slerp(part[0], part[1], weights) for name, part in split(noise).items()}
         joined = start if isinstance(noise, dict) else start[""]
         sampler = Multistep(2, of="v", corrector=True)

@@ -77,7 +77,7 @@ class Schedule(ABC):
         """(dα/dt, dσ/dt), by forward differentiation of the schedule itself."""
         t = t.contiguous()  # forward differentiation refuses expanded times
         tangent = torch.ones_like(t)
-        _, slopes = torch.func.jvp(lambda u: self(u), (t,), (tangent,))
+        _, slopes, *_ = torch.func.jvp(lambda u: self(u), (t,), (tangent,))
         return slopes
 
 
@@ -239,7 +239,7 @@ class Tabulated(Schedule):
     def __post_init__(self) -> None:
         table = torch.as_tensor(self.alphas_bar, dtype=torch.float64).flatten()
         _check(table.numel() >= 2, f"alphas_bar needs at least two entries, got {table.numel()}")
-        inside = bool(((table[:-1] > 0) & (table[:-1] < 1)).all()) and 0 <= table[-1] < 1
+        inside = bool(((table[:-1] > 0) & (table[:-1] < 1)).all()) and 0 <= table[-1].item() < 1
         falls = bool((table[1:] < table[:-1]).all())
         _check(inside and falls, "alphas_bar must fall strictly inside (0, 1); only the last entry may be 0")
         object.__setattr__(self, "alphas_bar", tuple(table.tolist()))

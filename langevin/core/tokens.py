@@ -34,15 +34,17 @@ class Tokens:
 
 
 class Tokeniser(Protocol):
-    """A modality's way between states and tokens.
+    """A modality's way between states and tokens."""
 
-    Attributes:
-        inputs: width of each leaf's values on the way in.
-        outputs: width of each leaf's values on the way out.
-    """
+    @property
+    def inputs(self) -> dict[str, int]:
+        """Width of each leaf's values on the way in."""
+        ...
 
-    inputs: dict[str, int]
-    outputs: dict[str, int]
+    @property
+    def outputs(self) -> dict[str, int]:
+        """Width of each leaf's values on the way out."""
+        ...
 
     def tokens(self, state: State, mask: Tensor | None = None) -> Tokens:
         """The state as tokens."""

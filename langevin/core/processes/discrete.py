@@ -57,7 +57,8 @@ class Discrete(LeafProcess):
     def _alpha(self, t: Time, like: Tensor) -> Tensor:
         """α_t, shaped to multiply the leaf ``like``."""
         if isinstance(t, Tensor):
-            return shaped(self.schedule(self.clock(t).to(like.device))[0], like)
+            own: Any = self.clock(t)
+            return shaped(self.schedule(own.to(like.device))[0], like)
         return torch.tensor(self.schedule.at(t)[0], device=like.device, dtype=torch.float32)
 
     def _unit(self, like: Tensor, rng: Stream) -> Tensor:

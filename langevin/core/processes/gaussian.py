@@ -24,7 +24,7 @@ from langevin.core.posteriors import Point
 from langevin.core.processes.base import LeafProcess
 from langevin.core.rng import Stream
 from langevin.core.schedules import Linear, Schedule
-from langevin.core.times import Time, broadcast, scales
+from langevin.core.times import Time, broadcast, scales, shaped
 
 __all__ = ["Gaussian"]
 
@@ -38,6 +38,12 @@ def _move(schedule: Schedule, t: float, s: float, eta: float) -> tuple[float, fl
     tau = eta * sigma_s * math.sqrt(max(0.0, 1 - (alpha_t * sigma_s / (alpha_s * sigma_t)) ** 2))
     tau = min(tau, sigma_s)  # η > 1 must not ask for more noise than there is at s
     return alpha_s, math.sqrt(max(0.0, sigma_s**2 - tau**2)), tau
+
+
+def _tensors(schedule: Schedule, t: Tensor, like: Tensor) -> tuple[Tensor, Tensor]:
+    """(α_t, σ_t) of a tensor of times, shaped to multiply ``like``."""
+    alpha, sigma = schedule(t)
+    return shaped(alpha, like), shaped(sigma, like)
 
 
 def _line(a: Time, x_t: Tensor, b: Time, output: Tensor) -> Tensor:
@@ -148,9 +154,8 @@ class Gaussian(LeafProcess):
         self, x_t: Tensor, posterior: Point, t: Time, s: Time, rng: Stream, eta: float, mask: Tensor | None
     ) -> Tensor:
         """The same with one time per sample or per element; rows with t = s stay as they are."""
-        t, s = (self.clock(torch.as_tensor(u, dtype=x_t.dtype, device=x_t.device)) for u in (t, s))
-        alpha_t, sigma_t = scales(self.schedule, t, x_t)
-        alpha_s, sigma_s = scales(self.schedule, s, x_t)
+        t, s = (torch.as_tensor(self.clock(u), dtype=x_t.dtype, device=x_t.device) for u in (t, s))
+        (alpha_t, sigma_t), (alpha_s, sigma_s) = (_tensors(self.schedule, u, x_t) for u in (t, s))
         tau = torch.zeros_like(sigma_s)
         if eta:
             ratio = (alpha_t * sigma_s / (alpha_s * sigma_t)).nan_to_num(1.0, 1.0, 1.0)

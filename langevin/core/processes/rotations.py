@@ -37,8 +37,15 @@ __all__ = ["IGSO3", "Geodesic", "Kernel", "Rotations"]
 class Kernel(Protocol):
     """What a family of noise on SO(3) must answer; σ arrives as a tensor that multiplies (B, L)."""
 
-    schedule: Schedule
-    stochastic: bool
+    @property
+    def schedule(self) -> Schedule:
+        """Its σ_t is the noise level."""
+        ...
+
+    @property
+    def stochastic(self) -> bool:
+        """Whether a reverse step may add noise (η)."""
+        ...
 
     def noise(self, x: Tensor, sigma_s: Tensor, sigma_t: Tensor, rng: Stream) -> Tensor:
         """R_t given R at an earlier noise level."""

@@ -74,21 +74,26 @@ class Adaptive(Sampler):
         sign = 1.0 if move.s > move.t else -1.0
         h = torch.full_like(t, min(self.first, abs(move.s - move.t)))
         errors = torch.ones(2, rows, dtype=x.dtype, device=x.device)  # of the two accepted steps before
-        for _ in range(self.limit):
+        for attempt in range(self.limit):
             going = (move.s - t) * sign > 0
             if not bool(going.any()):
                 return x, None
-            # the step to 0 is taken by Euler: there is no noise left to ask about at its end
             s = torch.where(going, t + sign * torch.minimum(h, (move.s - t).abs()), t)
             s = torch.where((move.s - s).abs() < 1e-6, torch.full_like(s, move.s), s)
-            q_t = yield x, t
-            euler = leaf.update(x, q_t, t, s, rng, 0.0, mask)
-            inner = torch.where(s == 0, t, s)
-            q_s = yield torch.where(_wide(s == 0, x), x, euler), inner
+            # the first time is asked about as a float, so that a parametrisation that says nothing there is refused
+            q_t: Any = yield x, t if attempt else move.t
+            # at 0 there is no noise left to ask about: a step that lands there is checked halfway
+            lands = _wide(s == 0, x)
+            inner = torch.where(s == 0, t / 2, s)
+            y = leaf.update(x, q_t, t, inner, rng, 0.0, mask)
+            q_s: Any = yield y, inner
             m = ((q_t.eps - q_t.x) + (q_s.eps - q_s.x)) / 2
             alpha, sigma = scales(leaf.schedule, t, x)
             norm = alpha + sigma
-            heun = leaf.update(x, Point((x - sigma * m) / norm, (x + alpha * m) / norm, x, t, leaf.schedule), t, s, rng, 0.0, mask)
+            mean = Point((x - sigma * m) / norm, (x + alpha * m) / norm, x, t, leaf.schedule)
+            euler = leaf.update(x, q_t, t, s, rng, 0.0, mask)
+            heun = leaf.update(x, mean, t, s, rng, 0.0, mask)
+            heun = torch.where(lands, leaf.update(y, q_s, inner, s, rng, 0.0, mask), heun)
             a_s, g_s = scales(leaf.schedule, s, x)
             size = torch.maximum((x / norm).abs(), (heun / (a_s + g_s)).abs())
             error = (heun - euler) / (a_s + g_s) / (self.atol + self.rtol * size)

@@ -24,10 +24,14 @@ from langevin.core.processes import Process, State
 from langevin.core.rng import Stream
 from langevin.core.times import Times
 
-__all__ = ["Asking", "GridLike", "Move", "Sampler", "Step", "sample", "times_of"]
+__all__ = ["ROWS", "Asking", "GridLike", "Move", "Sampler", "Step", "sample", "times_of"]
 
 Asking: TypeAlias = Generator[tuple[State, Times], Posterior, tuple[State, Memory]]
 GridLike: TypeAlias = Callable[[Process], Any] | Sequence[float] | Mapping[str, Sequence[float]]
+
+
+# the entry of a sampler's memory by which it tells the driver that it took other rows of the batch (resampling)
+ROWS = "rows"
 
 
 @dataclass(frozen=True)
@@ -218,6 +222,9 @@ def sample(
                     except StopIteration as done:
                         x, mine = done.value
                         break
+                rows = mine.pop(ROWS, None) if mine else None
+                if rows is not None and memory:
+                    memory = {k: v[rows] for k, v in memory.items()}
                 kept = {f"sampler.{k}": v for k, v in (mine or {}).items()}
                 kept |= {f"denoiser.{k}": v for k, v in (memory or {}).items()}
         yield Step(move.index, move, x, posterior, kept, evaluations)

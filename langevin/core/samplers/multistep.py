@@ -132,7 +132,8 @@ class Multistep(Sampler):
     ) -> Asking:
         q_t = yield x_t, move.t
         states, beliefs = split(x_t), split(q_t)
-        x, effective, kept = dict(states), dict(beliefs), {}
+        x, effective = dict(states), dict(beliefs)
+        kept: dict[str, Tensor] = {}
         for name, plan in move.coefficients.items():
             if plan is None:
                 kept |= {k: v for k, v in (memory or {}).items() if k.split("/")[0] == name}

@@ -25,7 +25,7 @@ from langevin.core.denoiser import Memory
 from langevin.core.posteriors import Categorical, Point, Posterior
 from langevin.core.processes import Process, State, split
 from langevin.core.rng import Stream
-from langevin.core.samplers.base import Asking, GridLike, Move, Sampler
+from langevin.core.samplers.base import ROWS, Asking, GridLike, Move, Sampler
 from langevin.core.samplers.single import Single
 
 __all__ = ["Particles", "choose", "clean", "weights"]
@@ -34,14 +34,15 @@ __all__ = ["Particles", "choose", "clean", "weights"]
 def clean(posterior: Posterior, process: Process, x_t: State) -> State:
     """The clean state that a belief points to: the mean of points, the likeliest class, the end of the tangent."""
     states = split(x_t)
-    out = {}
+    out: dict[str, Tensor] = {}
     for name, leaf in split(posterior).items():
         if isinstance(leaf, Point):
             out[name] = leaf.x
         elif isinstance(leaf, Categorical):
             out[name] = leaf.logits.argmax(-1)
         else:
-            out[name] = process.leaves[name].update(states[name], leaf, 1.0, 0.0, Stream.of(0, states[name].shape[0]))
+            out[name] = process.leaves[name].update(  # type: ignore[assignment]
+                states[name], leaf, 1.0, 0.0, Stream.of(0, states[name].shape[0]))
     return out if isinstance(posterior, dict) else out[""]
 
 
@@ -120,7 +121,10 @@ class Particles(Sampler):
                 break
             belief = yield question
         kept = {"log_weights": groups.reshape(-1), "log_normaliser": total, "reward": reward}
-        return x_s, {**(theirs or {}), **{f"particles.{k}": v for k, v in kept.items()}}
+        after = {**(theirs or {}), **{f"particles.{k}": v for k, v in kept.items()}}
+        if rows is not None:
+            after[ROWS] = rows  # the driver moves the denoiser's own memory along
+        return x_s, after
 
     def _resample(self, log_weights: Tensor, rng: Stream) -> tuple[Tensor | None, Tensor]:
         """Rows to take (B · K,) and the log-weights after; None where no sample needs resampling."""
@@ -148,7 +152,7 @@ def _belief(posterior: Posterior, rows: Tensor) -> Posterior:
         return {name: _belief(leaf, rows) for name, leaf in posterior.items()}  # type: ignore[misc]
     tensors = {f.name: getattr(posterior, f.name) for f in fields(posterior)}
     picked = {k: v[rows] for k, v in tensors.items() if isinstance(v, Tensor) and v.ndim and v.shape[0] == rows.shape[0]}
-    return replace(posterior, **picked)
+    return replace(posterior, **picked)  # type: ignore[arg-type]
 
 
 def weights(memory: dict[str, Tensor], count: int) -> Tensor:

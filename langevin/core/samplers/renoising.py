@@ -106,7 +106,7 @@ class Restart(_Wrapper):
         _schedule(process, times)
 
         def nearest(value: float) -> int:
-            return min(range(len(times)), key=lambda i: abs(times[i] - value))  # type: ignore[operator]
+            return min(range(len(times)), key=lambda i: float(abs(times[i] - value)))  # type: ignore[operator, arg-type]
 
         top, bottom = nearest(self.high), nearest(self.low)
         if top >= bottom:

@@ -147,9 +147,9 @@ class ImageModality(Modality):
     def evaluate(self, items: Sequence[Any], reference: Sequence[Any] | None = None) -> Table | None:
         if reference is None:
             return None
-        from langevin.modalities.image.report import compare
+        from langevin.modalities.image.metrics import evaluate
 
-        return compare(items, reference)
+        return evaluate(items, reference)
 
 
 MODALITIES = Registry("image modality", ImageModality)
