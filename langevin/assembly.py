@@ -10,7 +10,9 @@ training: {…}                              how it was trained, for the record
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import copy
+import shutil
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -84,9 +86,10 @@ def load_model(path: Path, device: str | None = None, dtype: Any = None) -> Mode
     Raises:
         FolderError: not a sound folder, or weights that do not fit the configuration.
     """
-    config = folders.read_config(path)
+    config = {"name": path.name, **folders.read_config(path)}
+    _affordable(config, folders.read_header(path), path)
     try:
-        model = build_model({"name": path.name, **config})
+        model = build_model(_parts_inside(config, path))
     except BuildError as error:
         raise folders.FolderError(f"{path / folders.CONFIG}: {error}") from error
     weights = {k: v.float() if v.is_floating_point() else v for k, v in folders.read_weights(path).items()}
@@ -134,8 +137,79 @@ def save_model(model: Model, path: Path, card: str | None = None) -> Path:
         )
     tensors = {k: v.half() if v.is_floating_point() else v for k, v in model.network.state_dict().items()}
     text = card if card is not None else _card(model)
-    folders.write_model(path, {k: v for k, v in model.config.items() if v is not None}, tensors, text)
+    config = _parts_copied({k: v for k, v in model.config.items() if v is not None}, path)
+    folders.write_model(path, config, tensors, text)
     return path
+
+
+def _affordable(config: Mapping[str, Any], entries: Mapping[str, folders.Entry], path: Path) -> None:
+    """Refuses a network that is larger than the weights beside it, before any memory is asked for.
+
+    Raises:
+        FolderError: it is larger.
+    """
+    stored = sum(entry.numel for entry in entries.values())
+    network = config.get("network")
+    depth = network.get("depth", 0) if isinstance(network, dict) else 0
+    wanted = 0
+    if isinstance(depth, int) and depth <= len(entries):
+        try:
+            with torch.device("meta"):
+                wanted = sum(p.numel() for p in build(catalogue.BACKBONES, network).parameters())
+        except BuildError:
+            return  # named with its path when the model is built
+    else:
+        wanted = stored + 1
+    for node in ((config.get("modality") or {}).get("conditions") or {}).values():
+        sizes = [v for v in node.values() if isinstance(v, int)] if isinstance(node, dict) else []
+        if any(size > stored for size in sizes):
+            wanted = stored + 1
+    if wanted > stored:
+        raise folders.FolderError(
+            f"{path / folders.CONFIG} describes a larger network than there are weights for"
+        )
+
+
+def _nodes(tree: Any) -> Iterator[dict[str, Any]]:
+    """Every dict of a plain tree."""
+    if isinstance(tree, dict):
+        yield tree
+        for value in tree.values():
+            yield from _nodes(value)
+    elif isinstance(tree, list):
+        for value in tree:
+            yield from _nodes(value)
+
+
+def _parts_inside(config: Mapping[str, Any], path: Path) -> dict[str, Any]:
+    """The configuration with the folders of its parts (autoencoder, text encoder) resolved below the model's own.
+
+    Raises:
+        FolderError: a part that lies elsewhere: a model from a stranger does not choose what is read here.
+    """
+    out = copy.deepcopy(dict(config))
+    for node in _nodes(out.get("modality")):
+        if isinstance(node.get("folder"), str):
+            part = (path / node["folder"]).resolve()
+            if Path(node["folder"]).is_absolute() or not part.is_relative_to(path.resolve()):
+                raise folders.FolderError(
+                    f"{path / folders.CONFIG} names a part outside the folder: {node['folder']!r}"
+                )
+            node["folder"] = str(part)
+    return out
+
+
+def _parts_copied(config: Mapping[str, Any], path: Path) -> dict[str, Any]:
+    """The configuration with its parts' folders copied below ``path`` and named relative to it."""
+    out = copy.deepcopy(dict(config))
+    for i, node in enumerate(
+        node for node in _nodes(out.get("modality")) if isinstance(node.get("folder"), str)
+    ):
+        source, target = Path(node["folder"]), path / "parts" / f"{i}-{node.get('name', 'part')}"
+        if source.resolve() != target.resolve() and source.is_dir():
+            shutil.copytree(source, target, dirs_exist_ok=True)
+        node["folder"] = target.relative_to(path).as_posix()
+    return out
 
 
 def _card(model: Model) -> str:

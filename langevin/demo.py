@@ -60,7 +60,7 @@ def build(out: Path, device: str | None = None) -> Path:
     page = Page(
         "langevin",
         sections,
-        "What the models that ship with the package draw on this machine: consecutive samples, none left out.",
+        "What the models that ship with the package draw here: consecutive samples, none left out.",
         {"models": len(shipped), "seconds": round(seconds), "device": str(model.device), "seed": 0},
         owed,
     )

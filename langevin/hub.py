@@ -138,4 +138,6 @@ def load(name: str | Path, device: str | None = None, dtype: Any = None) -> Mode
     path = find(name)
     from langevin.core.model import Model
 
-    return Model.load(path, device=device, dtype=dtype)
+    model = Model.load(path, device=device, dtype=dtype)
+    model.source = str(name)
+    return model

@@ -65,6 +65,7 @@ class Model:
         self.drop = dict(drop or {})
         self.defaults = dict(defaults or {})
         self.config = dict(config or {})
+        self.source = ""  # how langevin.load finds it; set when it is loaded
         self.denoiser = NetworkDenoiser(network, process, parametrisation)
 
     def __repr__(self) -> str:
@@ -155,7 +156,7 @@ class Model:
         """Draws samples.
 
         Args:
-            n: how many; by default as many as a condition given as a list has entries, else 1.
+            n: how many; by default as many as ``start``, ``like``, ``noise`` or a condition have entries, else 1.
             steps: solver steps; the model's own number by default.
             evaluations: in place of steps: the most network evaluations of one sample under no guidance.
             sampler: a name (``lv.samplers.PRESETS``) or a sampler.
@@ -187,6 +188,7 @@ class Model:
         if (keep is None) != (like is None):
             raise ValueError("like and keep go together: like has the known values, keep says which of them count")
         spec, conditions = self._spec(conditions)
+        n = _count(start if start is not None else like, noise) if n is None else n
         n, raw = broadcast_conditions(conditions, n, self.conditions)
         run = resolve(
             self.process,
@@ -218,7 +220,7 @@ class Model:
             done = rows.stop
         state, mask = _join([p[0] for p in parts]), _join([p[1] for p in parts])
         record = {
-            "model": self.name,
+            "model": self.source or self.name,
             **run.about,
             "steps": len(run.times) - 1,
             "seed": seed,
@@ -292,7 +294,7 @@ class Model:
         """
         if items is None:
             return None, None
-        listed = list(items) if isinstance(items, (list, tuple)) else [items]
+        listed = _listed(items)
         if len(listed) not in (1, n):
             raise ValueError(f"{len(listed)} objects for {n} samples; give one, or one for each")
         state, mask = self.modality.encode(listed)
@@ -314,7 +316,7 @@ class Model:
             guidance: 1 by default; inversion under strong guidance does not return.
             conditions: by name.
         """
-        listed = list(items) if isinstance(items, (list, tuple)) else [items]
+        listed = _listed(items)
         n, raw = broadcast_conditions(conditions, len(listed), self.conditions)
         state, mask = self._known(listed, n)
         assert state is not None
@@ -362,7 +364,7 @@ class Model:
         Of the state that the modality encodes (latents for a latent model), at noise 1e-3; see
         :func:`langevin.core.likelihood.log_likelihood`.
         """
-        listed = list(items) if isinstance(items, (list, tuple)) else [items]
+        listed = _listed(items)
         n, raw = broadcast_conditions(conditions, len(listed), self.conditions)
         state, mask = self._known(listed, n)
         if not isinstance(state, Tensor):
@@ -433,7 +435,7 @@ class Model:
             pass
         state = choose(step.x, step.memory, particles, rng)
         first = torch.arange(n) * particles
-        record = {"model": self.name, **run.about, "seed": seed, "particles": particles, "reward_strength": strength,
+        record = {"model": self.source or self.name, **run.about, "seed": seed, "particles": particles, "reward_strength": strength,
                   "evaluations": step.evaluations, "network_rows": step.evaluations * particles,
                   "licence": self.config.get("licence"), "attribution": self.config.get("attribution")}  # fmt: skip
         return self.modality.collect(_to(state, "cpu"), _to(_pick(mask, first), "cpu"), record, raw, None, None)
@@ -466,6 +468,19 @@ class _Counter:
         self.rows += asked * denoiser.rows(step.move.t)
         if self.watch is not None:
             self.watch(step)
+
+
+def _listed(items: Any) -> list[Any]:
+    """Native objects as a list: those of a list or of samples, or a lone one."""
+    return list(items) if isinstance(items, Sequence) else [items]
+
+
+def _count(items: Any, noise: State | None) -> int | None:
+    """How many samples are asked for by what they begin from; None where one object serves any number."""
+    if noise is not None:
+        return next(iter(split(noise).values())).shape[0]
+    listed = _listed(items)
+    return len(listed) if len(listed) > 1 else None
 
 
 def _slerp(a: Tensor, b: Tensor, weights: Tensor) -> Tensor:

@@ -2,12 +2,18 @@
 
     tokens --(Linear per leaf, summed)--> backbone(vector, context) --(FinalLayer per leaf)--> output by leaf
 
+Where a token's place in the sample means something (rows and columns of a picture, seconds of a clip), the modality says
+along how many axes (``places``), and a linear map of sines and cosines of the positions joins the embedding: rotary
+attention alone sees differences of positions, so that left and right would look the same. Coordinates whose origin means
+nothing (atoms) have none.
+
 The vector holds the time of every leaf's clock and the global part of the conditions; the context holds their
 sequences. A condition that is absent is its embedder's learned null.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -23,6 +29,8 @@ from langevin.core.times import Times
 from langevin.core.tokens import Tokeniser
 
 __all__ = ["Network"]
+
+_WAVES = 8
 
 
 class Network(nn.Module):
@@ -51,6 +59,8 @@ class Network(nn.Module):
         self.contextual = bool(getattr(backbone, "context_width", 0))
         self.time = nn.ModuleDict({_key(name): TimeEmbedding(width) for name in self.clocks or ("",)})
         self.embed_in = nn.ModuleDict({_key(k): nn.Linear(d, width) for k, d in tokeniser.inputs.items()})
+        self.places = int(getattr(tokeniser, "places", 0))
+        self.place = nn.Linear(2 * _WAVES * self.places, width, bias=False) if self.places else None
         self.heads = nn.ModuleDict({_key(k): FinalLayer(width, d) for k, d in tokeniser.outputs.items()})
 
     def embed(self, condition: Mapping[str, Any]) -> dict[str, Embedded]:
@@ -103,6 +113,8 @@ class Network(nn.Module):
         first = next(iter(tokens.values.values()))
         rows = first.shape[0]
         hidden = sum(self.embed_in[_key(name)](value) for name, value in tokens.values.items())
+        if self.place is not None:
+            hidden = hidden + self.place(_waves(tokens.positions[..., : self.places])).to(first.dtype)
         vector = self._time(t, rows, first)
         embedded = self.embed(condition or {})
         contexts = []
@@ -137,6 +149,13 @@ def _contexts(values: Sequence[Embedded]) -> tuple[Tensor | None, Tensor | None]
         for v in values
     ]
     return torch.cat([v.context for v in values], 1), torch.cat(masks, 1)  # type: ignore[misc]
+
+
+def _waves(positions: Tensor) -> Tensor:
+    """Sines and cosines of positions (B, N, p), of wavelengths from 2 to 256, (B, N, 2 · 8 · p)."""
+    lengths = 2.0 ** torch.arange(1, _WAVES + 1, device=positions.device)
+    angle = positions[..., None] * (2 * math.pi / lengths)
+    return torch.cat([angle.sin(), angle.cos()], -1).flatten(2)
 
 
 def _key(name: str) -> str:

@@ -96,10 +96,17 @@ def resolve(
         raise ValueError("a negative condition goes with a guidance weight; with an own guidance give it there (cfg(w, negative=…))")
     about = {
         "sampler": name if isinstance(name, str) else repr(chosen),
-        "grid": [round(t, 8) if isinstance(t, float) else t for t in times],
+        "grid": _described(grid, times),
         "guidance": weight if isinstance(weight, (int, float)) else repr(weight),
     }
     return Run(chosen, times, guide, about)
+
+
+def _described(grid: Any, times: list[Any]) -> Any:
+    """A grid for records: its name, its settings, or its times; None for the sampler's own."""
+    if grid is None or isinstance(grid, str):
+        return grid
+    return grid.describe() if isinstance(grid, Grid) else times
 
 
 def _weighted(weight: float, negative: Mapping[str, Any] | None) -> Guidance | None:
@@ -149,14 +156,20 @@ def _largest(plan_of: Callable[[int], list[Any]], sampler: Sampler, process: Pro
     """The longest grid whose plan asks for at most ``budget`` beliefs."""
     if budget < 1:
         raise ValueError(f"evaluations must be at least 1, got {budget}")
-    best = None
+    best, refusal = None, None
     for count in range(1, budget + 1):
-        times = plan_of(count)
-        if sampler.evaluations(sampler.plan(process, times), process) > budget:
+        try:
+            times = plan_of(count)
+            plan = sampler.plan(process, times)
+        except ValueError as error:  # a plan that needs more steps than these
+            refusal = error
+            continue
+        if sampler.evaluations(plan, process) > budget:
             break
         best = times
     if best is None:
-        raise ValueError(f"no plan of this sampler fits in {budget} evaluations; allow more")
+        reason = f": {refusal}" if refusal else ""
+        raise ValueError(f"no plan of this sampler fits in {budget} evaluations; allow more{reason}")
     return best
 
 

@@ -34,7 +34,10 @@ class Tokens:
 
 
 class Tokeniser(Protocol):
-    """A modality's way between states and tokens."""
+    """A modality's way between states and tokens.
+
+    A tokeniser may say ``places``: along how many axes of the positions the origin means something; 0 where it does not.
+    """
 
     @property
     def inputs(self) -> dict[str, int]:

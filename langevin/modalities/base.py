@@ -52,6 +52,8 @@ class Modality(ABC):
         spec: a dataclass of what users may say about new samples in native units (size, seconds, frames,
             atoms …), every field with a default. Its fields are keywords of ``model.sample`` and flags of
             ``langevin sample``; a field's ``metadata["help"]`` is the flag's help.
+        places: axes of a token's position whose origin means something, as rows and columns do and the coordinates of
+            atoms do not; the network is told the place along these.
         card_width: least width of a sample in a gallery, in pixels.
     """
 
@@ -59,6 +61,7 @@ class Modality(ABC):
     suffix: ClassVar[str]
     suffixes: ClassVar[tuple[str, ...]] = ()
     spec: ClassVar[type] = NoSpec
+    places: ClassVar[int] = 0
     card_width: ClassVar[int] = 128
 
     # what the core sees

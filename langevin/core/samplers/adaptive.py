@@ -6,6 +6,7 @@ that have arrived wait for the others. Rejected steps cost evaluations and chang
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,6 +19,7 @@ from langevin.core.processes import Process, State
 from langevin.core.processes.gaussian import Gaussian
 from langevin.core.rng import Stream
 from langevin.core.samplers.base import Asking, GridLike, Move, Sampler, times_of
+from langevin.core.schedules import Schedule
 from langevin.core.times import scales
 
 __all__ = ["Adaptive"]
@@ -79,6 +81,7 @@ class Adaptive(Sampler):
             if not bool(going.any()):
                 return x, None
             s = torch.where(going, t + sign * torch.minimum(h, (move.s - t).abs()), t)
+            s = s if sign > 0 else torch.maximum(s, torch.minimum(t, self._deepest(leaf.schedule, t)))
             s = torch.where((move.s - s).abs() < 1e-6, torch.full_like(s, move.s), s)
             # the first time is asked about as a float, so that a parametrisation that says nothing there is refused
             q_t: Any = yield x, t if attempt else move.t
@@ -112,6 +115,15 @@ class Adaptive(Sampler):
         raise RuntimeError(
             f"Adaptive made {self.limit} attempts and stands at t = {t.tolist()[:3]}; loosen rtol and atol or raise limit"
         )
+
+    @staticmethod
+    def _deepest(schedule: Schedule, t: Tensor) -> Tensor:
+        """The lowest time that one step from t may reach: a sixteenth of σ/α (from 1 at most), and 0 from 0.005 on.
+
+        What data look like at scales between the two ends of a step does not show in the error of that step.
+        """
+        log_snr = schedule.log_snr(t).clamp(min=0)
+        return torch.where(log_snr > -2 * math.log(0.005), 0.0, schedule.time(log_snr + 2 * math.log(16)))
 
 
 def _wide(rows: Tensor, like: Tensor) -> Tensor:

@@ -39,26 +39,34 @@ class Heun(Sampler):
     def cost(self, move: Move, process: Process) -> int:
         if move.kind == "renoise":
             return 0
-        return 1 if _lands(process, move) else 2
+        return 2 if any(_averages(leaf, *_ends(move, name)) for name, leaf in process.leaves.items()) else 1
 
     def step(
         self, move: Move, process: Process, x_t: State, rng: Stream, memory: Memory, mask: Tensor | None = None
     ) -> Asking:
         q_t = yield x_t, move.t
         x_s = process.update(x_t, q_t, move.t, move.s, rng, 0.0, mask)
-        if _lands(process, move):
+        if self.cost(move, process) == 1:
             return x_s, None
-        q_s = yield x_s, move.s
-        parts, first, second = split(x_t), split(q_t), split(q_s)
+        parts, first, ahead = split(x_t), split(q_t), split(x_s)
+        asked, clocks = dict(ahead), move.s
+        if isinstance(move.s, dict):
+            # a leaf that lands before the others, or stands still, is asked about where it is
+            gaussian = [name for name, leaf in process.leaves.items() if leaf.order > 1]
+            late = [name for name in gaussian if not _averages(process.leaves[name], *_ends(move, name))]
+            asked |= {name: parts[name] for name in late}
+            clocks = {**move.s, **{name: of_leaf(move.t, name) for name in late}}
+        q_s = yield join(process, asked), clocks
+        second = split(q_s)
         mean = {
-            name: self._mean(leaf, parts[name], first[name], second[name], of_leaf(move.t, name), of_leaf(move.s, name))
+            name: self._mean(leaf, parts[name], first[name], second[name], *_ends(move, name))
             for name, leaf in process.leaves.items()
         }
         return process.update(x_t, join(process, mean), move.t, move.s, rng, 0.0, mask), None
 
     def _mean(self, leaf: LeafProcess, x_t: Tensor, q_t: Any, q_s: Any, t: Any, s: Any) -> Any:
         """The effective belief of the trapezoidal rule; leaves of first order keep the belief at t."""
-        if leaf.order < 2 or t == s:
+        if not _averages(leaf, t, s):
             return q_t
         schedule = leaf.schedule  # type: ignore[attr-defined]
         m = (coordinates.quantity(self.of, q_t, t) + coordinates.quantity(self.of, q_s, s)) / 2
@@ -66,9 +74,11 @@ class Heun(Sampler):
         return Point(p * x_t + q * m, u * x_t + w * m, x_t, t, schedule)
 
 
-def _lands(process: Process, move: Move) -> bool:
-    """Whether any Gaussian leaf arrives at σ = 0."""
-    return any(
-        leaf.order > 1 and leaf.schedule.at(of_leaf(move.s, name))[1] == 0  # type: ignore[attr-defined]
-        for name, leaf in process.leaves.items()
-    )
+def _ends(move: Move, name: str) -> tuple[Any, Any]:
+    """The times of one leaf at the two ends of a move."""
+    return of_leaf(move.t, name), of_leaf(move.s, name)
+
+
+def _averages(leaf: LeafProcess, t: float, s: float) -> bool:
+    """Whether a leaf uses a second belief: a Gaussian one that moves and does not land at σ = 0."""
+    return leaf.order > 1 and t != s and leaf.schedule.at(s)[1] > 0  # type: ignore[attr-defined,no-any-return]

@@ -19,6 +19,7 @@ from langevin.core.rng import Stream
 from langevin.core.tokens import Tokens
 from langevin.modalities.base import Modality, Table
 from langevin.modalities.image.codec import Codec, Pixels
+from langevin.modalities.image.latents import DiffusersCodec, vae_codec
 from langevin.modalities.image.pixels import read_picture, to_array
 from langevin.modalities.image.plugin import ImageSpec
 from langevin.modalities.image.tokens import PatchTokens
@@ -27,6 +28,8 @@ __all__ = ["CODECS", "ImageModality", "make"]
 
 CODECS = Registry("codec", Codec)  # type: ignore[type-abstract]
 CODECS.register("pixels")(Pixels)
+CODECS.register("vae")(vae_codec)
+CODECS.register("diffusers")(DiffusersCodec)
 
 
 class ImageModality(Modality):
@@ -43,6 +46,7 @@ class ImageModality(Modality):
     suffix = ".png"
     suffixes = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif")
     spec = ImageSpec
+    places = 2
     card_width = 112
 
     def __init__(

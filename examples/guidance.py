@@ -1,0 +1,42 @@
+"""Guidance side by side: weights, an interval, adaptive projection, rescaling, composition and a negative condition.
+
+    python examples/guidance.py                       # image-digits; runs/guidance.png
+"""
+
+import argparse
+from pathlib import Path
+
+import langevin as lv
+from langevin.modalities.image.view import grid
+
+parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+parser.add_argument("model", nargs="?", default="image-digits")
+parser.add_argument("--samples", type=int, default=10)
+parser.add_argument("--steps", type=int, default=20)
+parser.add_argument("--out", type=Path, default=Path("runs/guidance.png"))
+args = parser.parse_args()
+
+model = lv.load(args.model)
+cfg, apg, compose = lv.guidance.cfg, lv.guidance.apg, lv.guidance.compose
+three, eight = ({"label": model.parse({"label": [k]})["label"]} for k in (3, 8))
+rows = {  # caption: (guidance, condition of the call)
+    "no condition": (None, {}),
+    "cfg 1 (none)": (cfg(1.0), {"label": 3}),
+    "cfg 2": (cfg(2.0), {"label": 3}),
+    "cfg 8": (cfg(8.0), {"label": 3}),
+    "cfg 8 in .2–.8": (cfg(8.0, interval=(0.2, 0.8)), {"label": 3}),
+    "cfg 8 rescaled": (cfg(8.0, rescale=0.7), {"label": 3}),
+    "apg 8": (apg(8.0, norm=10.0, momentum=-0.5), {"label": 3}),
+    "3 and 8": (compose([(three, 1.5), (eight, 1.5)]), {}),
+    "3, not 8": (compose([(three, 3.0), (eight, -1.0)]), {}),
+    "3 against 8": (cfg(2.0, negative=eight), {"label": 3}),
+}
+pictures, captions = [], []
+for caption, (guidance, condition) in rows.items():
+    samples = model.sample(args.samples, guidance=guidance or 1.0, steps=args.steps, seed=1, **condition)
+    pictures += samples
+    captions += [caption, *[""] * (args.samples - 1)]
+    print(f"{caption:16} {samples.run.network_rows // args.samples:3} rows of the network a sample")
+args.out.parent.mkdir(parents=True, exist_ok=True)
+grid(pictures, columns=args.samples, captions=captions).save(args.out)
+print(args.out)
