@@ -68,7 +68,11 @@ def _gmm64(seed: int) -> tuple[Tensor, Tensor]:
     k, d = 16, 64
     spectrum = 1 / torch.arange(1, d + 1, dtype=torch.float64)
     means = torch.randn(k, d, generator=draw, dtype=torch.float64) * spectrum.sqrt()
-    factors = torch.randn(k, d, 2 * d, generator=draw, dtype=torch.float64) * spectrum.sqrt()[:, None] / (2 * d) ** 0.5
+    factors = (
+        torch.randn(k, d, 2 * d, generator=draw, dtype=torch.float64)
+        * spectrum.sqrt()[:, None]
+        / (2 * d) ** 0.5
+    )
     means = means - means.mean(0)
     covariances = factors @ factors.mT
     variance = means.square().mean() + covariances.diagonal(dim1=1, dim2=2).mean()

@@ -97,7 +97,12 @@ class Peer:
 _TABLE = {"trained_betas": BETAS}
 _KARRAS, _EXPONENTIAL = {"use_karras_sigmas": True}, {"use_exponential_sigmas": True}
 _TRAILING = {"timestep_spacing": "trailing"}
-_GRIDS: dict[str, dict[str, Any]] = {"": {}, " karras": _KARRAS, " exponential": _EXPONENTIAL, " trailing": _TRAILING}
+_GRIDS: dict[str, dict[str, Any]] = {
+    "": {},
+    " karras": _KARRAS,
+    " exponential": _EXPONENTIAL,
+    " trailing": _TRAILING,
+}
 _DPM, _UNIPC, _DEIS = "DPMSolverMultistepScheduler", "UniPCMultistepScheduler", "DEISMultistepScheduler"
 _MULTISTEP: dict[str, tuple[str, dict[str, Any]]] = {
     "DPM++2M": (_DPM, {"solver_order": 2}),
@@ -131,7 +136,14 @@ VP = [
 
 FLOW = [
     *(
-        Peer(f"FlowMatchEuler shift {shift:g}", "FlowMatchEulerDiscreteScheduler", "flow", "velocity", {"shift": shift}, "pipeline")
+        Peer(
+            f"FlowMatchEuler shift {shift:g}",
+            "FlowMatchEulerDiscreteScheduler",
+            "flow",
+            "velocity",
+            {"shift": shift},
+            "pipeline",
+        )
         for shift in (1.0, 3.0)
     ),
     *(

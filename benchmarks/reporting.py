@@ -23,7 +23,11 @@ def machine() -> dict[str, Any]:
     processor = platform.processor() or platform.machine()
     info = Path("/proc/cpuinfo")
     if info.exists():
-        names = [line.split(":", 1)[1].strip() for line in info.read_text().splitlines() if line.startswith("model name")]
+        names = [
+            line.split(":", 1)[1].strip()
+            for line in info.read_text().splitlines()
+            if line.startswith("model name")
+        ]
         processor = names[0] if names else processor
     versions = {}
     for name in PACKAGES:
@@ -58,7 +62,9 @@ def table(rows: Sequence[Mapping[str, Any]]) -> None:
     sys.stdout.flush()
 
 
-def write(path: str | Path | None, rows: Sequence[Mapping[str, Any]], about: Mapping[str, Any] | None = None) -> None:
+def write(
+    path: str | Path | None, rows: Sequence[Mapping[str, Any]], about: Mapping[str, Any] | None = None
+) -> None:
     """Writes rows to ``path``: a .csv of the rows alone, or JSON with the machine and settings; None writes nothing.
 
     Raises:

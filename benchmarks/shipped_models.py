@@ -67,7 +67,9 @@ def shapes(model: Any, n: int, data: Path) -> list[Table]:
         for name in ("shape", "colour", "count", "position"):
             right = sum(getattr(f, name) == getattr(w, name) for f, w in zip(found, wanted, strict=True))
             cells[name] = wilson(right, n)
-        cells["all four"] = wilson(sum(tuple(f)[:4] == tuple(w)[:4] for f, w in zip(found, wanted, strict=True)), n)
+        cells["all four"] = wilson(
+            sum(tuple(f)[:4] == tuple(w)[:4] for f, w in zip(found, wanted, strict=True)), n
+        )
         rows.append(cells)
         if split == "test":
             mixed = wanted[1:] + wanted[:1]
@@ -91,16 +93,24 @@ def shapes(model: Any, n: int, data: Path) -> list[Table]:
     wanted = clean.attributes(range(n))
     ceiling: dict[str, Any] = {"compositions": "real pictures (ceiling)", "n": n}
     for name in ("shape", "colour", "count", "position"):
-        ceiling[name] = wilson(sum(getattr(f, name) == getattr(w, name) for f, w in zip(found, wanted, strict=True)), n)
+        ceiling[name] = wilson(
+            sum(getattr(f, name) == getattr(w, name) for f, w in zip(found, wanted, strict=True)), n
+        )
     rows.append(ceiling)
-    return [Table(rows, "Attributes read by the exact probe; 95 % intervals. Prompts: one sample each, seed 0."), table]
+    return [
+        Table(rows, "Attributes read by the exact probe; 95 % intervals. Prompts: one sample each, seed 0."),
+        table,
+    ]
 
 
 def emoji(model: Any, n: int, data: Path) -> list[Table]:
     """Retrieval of the asked concept, captions held out of training, and asked colours."""
     path = data / "images" / "noto_emoji_64.npz"
     options: dict[str, Any] = {"where": {"skin_tone": ""}, "size": 32}
-    train, test = open_data(str(path), split="train", **options), open_data(str(path), split="test", **options)
+    train, test = (
+        open_data(str(path), split="train", **options),
+        open_data(str(path), split="test", **options),
+    )
     features = RandomConv(0)
     bank = features(np.concatenate([train.images, test.images]))
     mean, std = bank.mean(0), bank.std(0) + 1e-6
@@ -141,7 +151,11 @@ def emoji(model: Any, n: int, data: Path) -> list[Table]:
     shifted = sum(found == prompts[(i + 1) % len(prompts)][0] for i, found in enumerate(led))
     hues = [
         {"prompts": "hue + thing", "n": len(prompts), "asked hue leads": wilson(right, len(prompts))},
-        {"prompts": "another hue (control)", "n": len(prompts), "asked hue leads": wilson(shifted, len(prompts))},
+        {
+            "prompts": "another hue (control)",
+            "n": len(prompts),
+            "asked hue leads": wilson(shifted, len(prompts)),
+        },
     ]
     return [
         Table(rows, "Nearest picture in standardised random-convolution features (seed 0); 95 % intervals."),
@@ -158,7 +172,9 @@ MODELS: dict[str, tuple[Callable[[Any, int, Path], list[Table]], int]] = {
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("model", choices=sorted(MODELS))
     parser.add_argument("-n", type=int, help="samples in each row")
     parser.add_argument("--folder", help="a model folder in place of the shipped one")

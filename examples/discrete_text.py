@@ -1,12 +1,13 @@
 """Diffusion over text: a masked discrete leaf and the same transformer as for pictures, on a toy grammar.
 
-The subject and the verb must agree in number over the words between them, and an animal eats only its own food, so that
-a sentence is valid only if positions that are revealed at different steps fit each other.
+Subject and verb must agree in number over the words between them, and an animal eats only its own food, so
+that a sentence is valid only if words that are revealed at different steps fit each other.
 
-    python examples/discrete_text.py            # trains for half a minute, prints sentences and the share that is valid
+    python examples/discrete_text.py            # trains for half a minute, then prints sentences
 """
 
 import argparse
+import itertools
 import math
 
 import torch
@@ -25,19 +26,19 @@ DETERMINERS, ADJECTIVES = {False: ("a", "this"), True: ("two", "these")}, ("smal
 VERBS = {False: ("eats", "finds"), True: ("eat", "find")}
 SENTENCES = {
     f"{d} {a} {PLURAL[s] if many else s} {v} {b} {FOOD[s]}"
-    for many in (False, True) for s in FOOD for d in DETERMINERS[many] for v in VERBS[many] for a in ADJECTIVES for b in ADJECTIVES
-}  # fmt: skip
+    for many in (False, True)
+    for s, d, v, a, b in itertools.product(FOOD, DETERMINERS[many], VERBS[many], ADJECTIVES, ADJECTIVES)
+}
 WORDS, LENGTH = sorted({word for sentence in SENTENCES for word in sentence.split()}), 6
 
 
 class WordTokens:
-    """A token is a word or the mask, one-hot, and its place: rotary attention sees distances, and masks look alike."""
+    """A token is a word or the mask, one-hot, at its place in the sentence; logits on the way out."""
 
-    inputs, outputs = {"": len(WORDS) + 1 + LENGTH}, {"": len(WORDS)}
+    inputs, outputs, places = {"": len(WORDS) + 1}, {"": len(WORDS)}, 1
 
     def tokens(self, state, mask=None):
-        word = torch.nn.functional.one_hot(state, len(WORDS) + 1).float()  # (B, L, words + 1)
-        values = torch.cat([word, torch.eye(LENGTH).expand(len(word), -1, -1)], -1)  # (B, L, words + 1 + L)
+        values = torch.nn.functional.one_hot(state, len(WORDS) + 1).float()  # (B, L, words + 1)
         return Tokens({"": values}, torch.arange(LENGTH).float()[None, :, None], mask)
 
     def untokens(self, values, like, pair=None):
@@ -68,7 +69,7 @@ for step in range(1, args.steps + 1):
     optimizer.step()
     bound += loss.item() * LENGTH / 100
     if step % 100 == 0:
-        print(f"step {step}: {bound:.2f} nats a sentence (log of the number of valid ones: {math.log(len(data)):.2f})")
+        print(f"step {step}: {bound:.2f} nats a sentence; log of their number is {math.log(len(data)):.2f}")
         bound = 0.0
 
 known = {tuple(row) for row in shown.tolist()}
@@ -78,7 +79,9 @@ for steps in (2, 8, 64):  # words that are revealed in one step do not see each 
     *_, last = lv.samplers.sample(denoiser, lv.samplers.Single(), lv.grids.uniform(steps), rng, like=like)
     drawn = [tuple(row) for row in last.x.tolist()]
     valid = [row for row in drawn if " ".join(WORDS[i] for i in row) in SENTENCES]
-    new = len(set(valid) - known)
-    print(f"{steps:2} steps: {len(valid) / len(drawn):.1%} valid, {len(set(valid))} different, {new} never shown")
+    kinds, new = len(set(valid)), len(set(valid) - known)
+    print(
+        f"{steps:2} steps: {len(valid) / len(drawn):.1%} valid, {kinds} kinds, {new} never shown in training"
+    )
 for row in drawn[:8]:
     print(" ", " ".join(WORDS[i] for i in row))

@@ -1,6 +1,6 @@
-"""Guidance side by side: weights, an interval, adaptive projection, rescaling, composition and a negative condition.
+"""Guidance side by side: weights, an interval, adaptive projection, composition, a negative condition.
 
-    python examples/guidance.py                       # image-digits; runs/guidance.png
+python examples/guidance.py                       # image-digits; runs/guidance.png
 """
 
 import argparse
@@ -24,7 +24,7 @@ rows = {  # caption: (guidance, condition of the call)
     "cfg 1 (none)": (cfg(1.0), {"label": 3}),
     "cfg 2": (cfg(2.0), {"label": 3}),
     "cfg 8": (cfg(8.0), {"label": 3}),
-    "cfg 8 in .2–.8": (cfg(8.0, interval=(0.2, 0.8)), {"label": 3}),
+    "cfg 8 in .2 to .8": (cfg(8.0, interval=(0.2, 0.8)), {"label": 3}),
     "cfg 8 rescaled": (cfg(8.0, rescale=0.7), {"label": 3}),
     "apg 8": (apg(8.0, norm=10.0, momentum=-0.5), {"label": 3}),
     "3 and 8": (compose([(three, 1.5), (eight, 1.5)]), {}),
@@ -36,7 +36,7 @@ for caption, (guidance, condition) in rows.items():
     samples = model.sample(args.samples, guidance=guidance or 1.0, steps=args.steps, seed=1, **condition)
     pictures += samples
     captions += [caption, *[""] * (args.samples - 1)]
-    print(f"{caption:16} {samples.run.network_rows // args.samples:3} rows of the network a sample")
+    print(f"{caption:17} {samples.run.network_rows // args.samples:3} rows of the network a sample")
 args.out.parent.mkdir(parents=True, exist_ok=True)
 grid(pictures, columns=args.samples, captions=captions).save(args.out)
 print(args.out)

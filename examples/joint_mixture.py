@@ -1,7 +1,8 @@
-"""Positions × types × rotations sampled together by one sampler, and the correlations between them recovered.
+"""Positions × types × rotations sampled together by one sampler, and their correlations recovered.
 
-Three components fix where a point lies, which type it has and how it is turned. The belief about the mixture is known in
-closed form, so whatever is wrong in the table that this prints is the sampler's doing: nothing here is trained.
+Three components fix where a point lies, which type it has and how it is turned. The belief about the mixture
+is known in closed form, so whatever is wrong in the table that this prints is the sampler's doing: nothing
+here is trained.
 
     python examples/joint_mixture.py --samples 4000 --steps 100
 """
@@ -33,7 +34,8 @@ denoiser = JointMixtureDenoiser(process, [0.5, 0.3, 0.2], means[:, None], 0.3, t
 rng = lv.Stream.of(0, args.samples)
 like = {"positions": torch.zeros(args.samples, 1, 2), "types": torch.zeros(args.samples, 1, dtype=torch.long),
         "frames": torch.eye(3).expand(args.samples, 1, 3, 3)}  # fmt: skip
-sampler = lv.samplers.Multistep(2, of="v", corrector=True)  # second order where a leaf can use it, exact where it is discrete
+# second order on positions, first on rotations, exact reverse steps on types
+sampler = lv.samplers.Multistep(2, of="v", corrector=True)
 *_, last = lv.samplers.sample(denoiser, sampler, lv.grids.uniform(args.steps), rng, like=like)
 
 where = torch.cdist(last.x["positions"][:, 0], means).argmin(1)  # the component that each leaf tells of
@@ -47,4 +49,5 @@ for k, weight in enumerate((0.5, 0.3, 0.2)):
                  "P(type | position)": [round(p, 3) for p in found.tolist()], "true": truth[k].tolist(),
                  "frame agrees": (turned[here] == k).float().mean().item()})  # fmt: skip
 print(Table(rows).text())
-print(f"{last.evaluations} beliefs a sample; standard deviation of positions {(last.x['positions'][:, 0] - means[where]).std():.3f}, true 0.3")
+spread = (last.x["positions"][:, 0] - means[where]).std()
+print(f"{last.evaluations} beliefs a sample; standard deviation of positions {spread:.3f}, true 0.3")

@@ -1,4 +1,4 @@
-"""A model of your own pictures in ten lines: class folders, captions or neither, found by looking at the folder.
+"""A model of your own pictures: class folders, captions or neither, found by looking at the folder.
 
 Without a folder it draws one: 300 discs and squares in two class folders.
 
@@ -38,15 +38,24 @@ parser.add_argument("--batch", type=int, default=64)
 parser.add_argument("--out", default="runs/train_on_a_folder")
 args = parser.parse_args()
 
-folder = args.folder or toy_folder(Path(args.out) / "pictures")
-small = {} if args.folder else {"network": {"name": "dit", "width": 64, "depth": 3, "heads": 4, "mlp_ratio": 3.0}}
-model = lv.train(
-    folder, steps=args.steps, batch=args.batch, size=args.size, lr=4e-3, warmup=20, model=small,
-    out=f"{args.out}/model", watch=lambda line: print(f"step {line.step}: loss {line.loss:.3f}"),
-)  # fmt: skip
+
+def show(line):
+    print(f"step {line.step}: loss {line.loss:.3f}", flush=True)
+
+
+settings = {"steps": args.steps, "batch": args.batch, "size": args.size}
+if args.folder is None:
+    args.folder = toy_folder(Path(args.out) / "pictures")
+    network = {"name": "dit", "width": 64, "depth": 3, "heads": 4, "mlp_ratio": 3.0}
+    settings |= {"lr": 4e-3, "warmup": 20, "model": {"network": network}}
+model = lv.train(args.folder, out=f"{args.out}/model", watch=show, **settings)
 print(model)
-classes = model.network.conditions["label"].names if "label" in model.conditions else ()
-samples = model.sample(16, **({"label": [classes[i % len(classes)] for i in range(16)]} if classes else {}))
+
+conditions = {}
+if "label" in model.conditions:  # one class after another
+    names = model.network.conditions["label"].names
+    conditions["label"] = [names[i % len(names)] for i in range(16)]
+samples = model.sample(16, **conditions)
 samples.save(f"{args.out}/samples", overwrite=True)
 samples.modality.sheet(samples).save(f"{args.out}/samples.png")
 print(f"{args.out}/samples.png")

@@ -1,7 +1,7 @@
 """A new modality in one file: rings of points, any number of them, of a radius that one can ask for.
 
-The modality says how an object becomes a state and tokens, and back; training, samplers, guidance, the verbs, files and
-pages are there already.
+The modality says how an object becomes a state and tokens, and back; training, samplers, guidance, the verbs,
+files and pages are there already.
 
     python examples/write_a_modality.py         # trains for a minute; runs/write_a_modality/report.html
 """
@@ -28,7 +28,9 @@ from langevin.tables import Table
 class RingSpec:
     """What may be said about new rings: a keyword of ``model.sample``."""
 
-    points: int | None = field(default=None, metadata={"help": "points of a ring (default: 6 to 12, at random)"})
+    points: int | None = field(
+        default=None, metadata={"help": "points of a ring (default: 6 to 12, at random)"}
+    )
 
 
 class Rings(lv.Modality):
@@ -41,7 +43,7 @@ class Rings(lv.Modality):
 
     process = lv.processes.Gaussian(lv.schedules.Linear())
     conditions = property(lambda self: self._conditions)
-    inputs = outputs = {"": 2}
+    inputs = outputs = property(lambda self: {"": 2})  # two numbers a token, in and out
 
     def encode(self, items):
         mask = torch.zeros(len(items), max(map(len, items)), dtype=torch.bool)
@@ -56,13 +58,14 @@ class Rings(lv.Modality):
         return [x if np.abs(x).max() < 4 else lv.Failure("a point is far away") for x in items]
 
     def blank(self, indices, rng, conditions, spec):
-        counts = 6 + rng.fold("points").integers(7, (len(indices),)) if spec.points is None else torch.full((len(indices),), spec.points)
+        counts = 6 + rng.fold("points").integers(7, (len(indices),))
+        counts = counts if spec.points is None else torch.full_like(counts, spec.points)
         mask = torch.arange(int(counts.max())) < counts[:, None]
         return torch.zeros(*mask.shape, 2), mask
 
     def tokens(self, state, mask=None):
-        angle = torch.arange(state.shape[1]).float()  # neighbours on the ring are neighbours in the sequence
-        return Tokens({"": state}, angle[None, :, None], mask)
+        place = torch.arange(state.shape[1]).float()  # neighbours on the ring are neighbours in the sequence
+        return Tokens({"": state}, place[None, :, None], mask)
 
     def untokens(self, values, like, pair=None):
         return values[""]
@@ -84,8 +87,8 @@ class Rings(lv.Modality):
 
     def evaluate(self, items, reference=None):
         radii = [np.linalg.norm(x, axis=1) for x in items]
-        return Table([{"measure": "mean radius", "value": float(np.mean([r.mean() for r in radii]))},
-                      {"measure": "spread of the radius within a ring", "value": float(np.mean([r.std() for r in radii]))}])  # fmt: skip
+        values = {"radius": [r.mean() for r in radii], "spread within a ring": [r.std() for r in radii]}
+        return Table([{"measure": name, "value": float(np.mean(v))} for name, v in values.items()])
 
 
 class RingData:
@@ -105,7 +108,7 @@ class RingData:
 
 
 parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-parser.add_argument("--steps", type=int, default=1200)
+parser.add_argument("--steps", type=int, default=800)
 parser.add_argument("--out", type=Path, default=Path("runs/write_a_modality"))
 args = parser.parse_args()
 
@@ -119,7 +122,10 @@ for line in trainer.run():
 network.load_state_dict(trainer.averaged())
 
 for radius in (0.6, 1.0, 1.4):
-    print(f"radius {radius}:", *(row["value"] for row in modality.evaluate(model.sample(32, radius=radius, steps=20)).rows))
+    found = modality.evaluate(model.sample(32, radius=radius, steps=20).valid)
+    print(
+        f"asked for radius {radius}:", ", ".join(f"{row['measure']} {row['value']:.3f}" for row in found.rows)
+    )
 samples = model.sample(24, radius=[0.5 + k / 24 for k in range(24)], guidance=1.5, steps=20)
 samples.save(args.out, overwrite=True)
 print(samples.report(args.out / "report.html"))

@@ -1,4 +1,6 @@
-"""A new sampler in twenty lines, and its certificate: the order of convergence, measured where the answer is exact.
+"""A new sampler in twenty lines, and its certificate: the order of convergence, measured on an exact flow.
+
+The step is a generator: it yields (x, t) where it wants the belief about clean data, and is sent the belief.
 
     python examples/write_a_sampler.py                          # the certificate
     python examples/write_a_sampler.py --model image-digits     # and pictures, in runs/write_a_sampler
@@ -18,8 +20,8 @@ from langevin.core.processes import split
 class Midpoint(lv.samplers.Sampler):
     """Euler to the middle of the step, then the whole step with the clean estimate found there.
 
-    ``with_x`` makes that estimate a belief about x_t: ε follows from α_t x + σ_t ε = x_t. Leaves that are not Gaussian
-    keep their belief at t, so that the sampler works on every product.
+    ``with_x`` makes that estimate a belief about x_t: ε follows from α_t x + σ_t ε = x_t. Leaves that are not
+    Gaussian keep their belief at t, so that the sampler works on every product.
     """
 
     order = 2
@@ -38,7 +40,7 @@ class Midpoint(lv.samplers.Sampler):
 
 
 def measured_order(sampler, schedule, steps=(16, 32, 64, 128)):
-    """Errors against the exact flow of N(0.7, 0.4²) from t = 0.9 to 0.1, and the slope of their logarithms."""
+    """Errors against the exact flow of N(0.7, 0.4²) from t = 0.9 to 0.1, and the slope of their logs."""
     denoiser = GaussianDenoiser(lv.processes.Gaussian(schedule), mean=0.7, std=0.4)
     x = torch.linspace(-2, 3, 64, dtype=torch.float64)[:, None]
     errors = []
@@ -57,9 +59,9 @@ for schedule in (lv.schedules.Linear(), lv.schedules.Cosine(), lv.schedules.VP()
     for sampler in (lv.samplers.Single(), lv.samplers.Heun(), Midpoint()):
         errors, order = measured_order(sampler, schedule)
         shown = "  ".join(f"{e:.1e}" for e in errors)
-        print(f"{type(schedule).__name__:7} {type(sampler).__name__:9} errors {shown}   order {order:.2f}, declared {sampler.order}")
+        names = f"{type(schedule).__name__:7} {type(sampler).__name__:9}"
+        print(f"{names} errors {shown}   order {order:.2f}, declared {sampler.order}")
         assert order > sampler.order - 0.2, "the sampler does not converge as it declares"
 if args.model:
-    model = lv.load(args.model)
-    model.sample(16, sampler=Midpoint(), steps=10).save("runs/write_a_sampler", overwrite=True)
-    print("runs/write_a_sampler")
+    samples = lv.load(args.model).sample(16, sampler=Midpoint(), evaluations=20)
+    print(*samples.save("runs/write_a_sampler", overwrite=True), sep="\n")

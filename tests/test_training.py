@@ -40,7 +40,10 @@ def pictures(tmp_path: Path) -> Path:
 def test_a_folder_of_pictures_becomes_a_model_that_draws_them(pictures: Path, tmp_path: Path) -> None:
     out = tmp_path / "model"
     model = lv.train(str(pictures), steps=400, batch=16, out=out, model=SMALL, lr=3e-3, log=100, seed=0)
-    drawn = {name: np.mean([np.asarray(p) for p in model.sample(8, label=name, guidance=1.0)]) for name in ("dark", "light")}
+    drawn = {
+        name: np.mean([np.asarray(p) for p in model.sample(8, label=name, guidance=1.0)])
+        for name in ("dark", "light")
+    }
     assert drawn["dark"] < 90 < 165 < drawn["light"]
     again = lv.load(out, device="cpu")
     assert again.sample(1, label="light")[0].size == (8, 8)
@@ -54,10 +57,14 @@ def test_a_folder_of_pictures_becomes_a_model_that_draws_them(pictures: Path, tm
 def test_a_resumed_run_repeats_the_uninterrupted_one(pictures: Path, tmp_path: Path) -> None:
     settings = {"batch": 8, "model": SMALL, "log": 2, "save": 4, "decay": "constant"}
     whole: list[float] = []
-    straight = lv.train(str(pictures), steps=8, out=tmp_path / "a", watch=lambda p: whole.append(p.loss), **settings)
+    straight = lv.train(
+        str(pictures), steps=8, out=tmp_path / "a", watch=lambda p: whole.append(p.loss), **settings
+    )
     parts: list[float] = []
     lv.train(str(pictures), steps=4, out=tmp_path / "b", watch=lambda p: parts.append(p.loss), **settings)
-    resumed = lv.train(str(pictures), steps=8, out=tmp_path / "b", watch=lambda p: parts.append(p.loss), **settings)
+    resumed = lv.train(
+        str(pictures), steps=8, out=tmp_path / "b", watch=lambda p: parts.append(p.loss), **settings
+    )
     assert parts == whole
     for a, b in zip(straight.network.parameters(), resumed.network.parameters(), strict=True):
         assert torch.equal(a, b)
@@ -70,7 +77,9 @@ def test_the_default_model_follows_from_the_data(pictures: Path, tmp_path: Path)
     assert model.sample(1, label="dark", steps=1)[0].size == (16, 16)
 
 
-def test_the_command_line_composes_the_same_run(pictures: Path, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+def test_the_command_line_composes_the_same_run(
+    pictures: Path, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
     out = tmp_path / "run"
     network = "{name: dit, width: 32, depth: 1, heads: 2}"
     overrides = [f"data.path={pictures}", f"out={out}", "training.steps=2", "training.batch=4", "training.show=2",
@@ -131,7 +140,9 @@ class TestHues:
                 return 4
 
             def batch(self, indices):  # type: ignore[no-untyped-def]
-                images = np.zeros((len(indices), 8, 8, 3), dtype=np.uint8) + np.array([220, 20, 20], dtype=np.uint8)
+                images = np.zeros((len(indices), 8, 8, 3), dtype=np.uint8) + np.array(
+                    [220, 20, 20], dtype=np.uint8
+                )
                 return images, {"prompt": [f"red thing {i}" for i in indices]}
 
         data = Hues(Data(), 0.3)

@@ -231,7 +231,7 @@ class Model:
             "licence": self.config.get("licence"),
             "attribution": self.config.get("attribution"),
         }
-        return self.modality.collect(state, mask, record, raw, like if keep is not None else None, keep)
+        return self.modality.collect(state, mask, record, raw, _listed(like) if keep is not None else None, keep)
 
     def _batch(
         self,

@@ -61,7 +61,7 @@ class Modality(ABC):
     suffix: ClassVar[str]
     suffixes: ClassVar[tuple[str, ...]] = ()
     spec: ClassVar[type] = NoSpec
-    places: ClassVar[int] = 0
+    places: int = 0
     card_width: ClassVar[int] = 128
 
     # what the core sees

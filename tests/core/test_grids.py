@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Callable
 from typing import Any
 
 import pytest
-import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
@@ -37,7 +37,7 @@ def test_every_grid_of_any_size_falls_from_noise_to_data(grid: str, name: str) -
         times = grids.named(grid, steps)(process)
         assert len(times) == steps + 1
         assert times[-1] == 0.0 and (times[0] == 1.0 or (grid == "leading" and times[0] < 1))
-        assert all(s < t for t, s in zip(times[:-1], times[1:])), (steps, times)
+        assert all(s < t for t, s in itertools.pairwise(times)), (steps, times)
         assert times_of(grids.named(grid, steps), process) == list(times)
 
 
@@ -65,11 +65,18 @@ def test_karras_levels_are_equation_5(steps: int, rho: float, low: float, high: 
 def test_karras_and_exponential_levels_are_those_of_edm_and_of_pretrained_models(steps: int) -> None:
     library = optional.diffusers()
     for kind, grid in (("karras", grids.karras), ("exponential", grids.exponential)):
-        theirs = library.EDMEulerScheduler(sigma_min=0.002, sigma_max=80.0, sigma_data=0.5, rho=7.0, sigma_schedule=kind)
+        theirs = library.EDMEulerScheduler(
+            sigma_min=0.002, sigma_max=80.0, sigma_data=0.5, rho=7.0, sigma_schedule=kind
+        )
         theirs.set_timesteps(steps)
         mine = ratios(EDM(80.0), grid(steps)(Gaussian(EDM(80.0))))
         assert mine == pytest.approx(theirs.sigmas.tolist(), rel=1e-5)
-        settings_ = {"beta_schedule": "scaled_linear", "beta_start": 0.00085, "beta_end": 0.012, "timestep_spacing": "linspace"}
+        settings_ = {
+            "beta_schedule": "scaled_linear",
+            "beta_start": 0.00085,
+            "beta_end": 0.012,
+            "timestep_spacing": "linspace",
+        }
         euler = library.EulerDiscreteScheduler(**settings_, **{f"use_{kind}_sigmas": True})
         euler.set_timesteps(steps)
         mine = ratios(TABLE, grid(steps)(Gaussian(TABLE)))
@@ -79,7 +86,12 @@ def test_karras_and_exponential_levels_are_those_of_edm_and_of_pretrained_models
 def test_levels_beyond_the_reach_of_a_grid_are_joined_by_the_exact_ends() -> None:
     times = grids.karras(10)(Gaussian(Linear()))
     found = ratios(Linear(), times)
-    assert found[0] == math.inf and found[1] == pytest.approx(80) and found[-2] == pytest.approx(0.002) and found[-1] == 0
+    assert (
+        found[0] == math.inf
+        and found[1] == pytest.approx(80)
+        and found[-2] == pytest.approx(0.002)
+        and found[-1] == 0
+    )
     # a schedule that ends at 50 begins there
     assert ratios(VE(0.01, 50), grids.karras(10)(Gaussian(VE(0.01, 50))))[0] == pytest.approx(50)
 
@@ -87,7 +99,7 @@ def test_levels_beyond_the_reach_of_a_grid_are_joined_by_the_exact_ends() -> Non
 def test_log_snr_uniform_levels_fall_by_a_constant_factor() -> None:
     for grid in (grids.log_snr_uniform, grids.exponential):
         found = ratios(Linear(), grid(12, 0.01, 20.0)(Gaussian()))[1:-1]
-        factors = [a / b for a, b in zip(found[:-1], found[1:])]
+        factors = [a / b for a, b in itertools.pairwise(found)]
         assert factors == pytest.approx([factors[0]] * len(factors), rel=1e-9)
         assert found[0] == pytest.approx(20) and found[-1] == pytest.approx(0.01)
 
@@ -155,7 +167,7 @@ def test_curvature_spaces_steps_by_their_density(name: str) -> None:
     assert not any(end / 3 + 1e-9 < u < 2 * end / 3 - 1e-9 for u in gap)
     # unmeasured: even in asinh(r / 0.1)
     levels = ratios(schedule, grids.curvature(10)(process))[1:]
-    gaps = [math.asinh(a / 0.1) - math.asinh(b / 0.1) for a, b in zip(levels[:-1], levels[1:])]
+    gaps = [math.asinh(a / 0.1) - math.asinh(b / 0.1) for a, b in itertools.pairwise(levels)]
     assert gaps == pytest.approx([gaps[0]] * len(gaps), rel=1e-6)
 
 
@@ -198,7 +210,7 @@ PAIR = Product(a=Gaussian(), b=Discrete(3))
         (lambda: grids.shifted(4, 0.0), ValueError, "factor must be positive, got 0"),
         (lambda: grids.karras(4, low=2.0, high=1.0)(Gaussian()), ValueError, "0 < low < high"),
         (lambda: grids.karras(4, high=100.0)(Gaussian(EDM())), ValueError, "high <= 80"),
-        (lambda: grids.karras(4)(Product(b=Discrete(3))), ValueError, "'karras' is stated in noise levels.*'uniform'"),
+        (lambda: grids.karras(4)(Product(b=Discrete(3))), ValueError, "'karras' is stated in noise.*'uniform'"),
         (lambda: grids.curvature(4, [])(Gaussian()), ValueError, "density must hold finite numbers"),
         (lambda: grids.curvature(4, [1.0, -1.0])(Gaussian()), ValueError, "density must hold"),
         (lambda: grids.curvature(4, [0.0, 0.0])(Gaussian()), ValueError, "not all 0"),
@@ -206,7 +218,7 @@ PAIR = Product(a=Gaussian(), b=Discrete(3))
         (lambda: times_of([0.5], Gaussian()), ValueError, "at least two times"),
         (lambda: times_of([1.2, 0.0], Gaussian()), ValueError, r"must lie in \[0, 1\], got \[1.2\]"),
         (lambda: times_of([1.0, math.nan, 0.0], Gaussian()), ValueError, r"must lie in \[0, 1\]"),
-        (lambda: times_of([1.0, 0.5, 0.5], Gaussian()), ValueError, "must fall .sampling. or rise .inversion."),
+        (lambda: times_of([1.0, 0.5, 0.5], Gaussian()), ValueError, "must fall .sampling. or rise"),
         (lambda: times_of([1.0, 0.5, 0.7], Gaussian()), ValueError, "must fall"),
         (lambda: times_of({"a": [1.0, 0.0]}, PAIR), ValueError, "for each of .'a', 'b'."),
         (lambda: times_of({"a": [1.0, 0.0], "b": [1.0, 0.5, 0.0]}, PAIR), ValueError, "as many times"),

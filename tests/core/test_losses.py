@@ -29,7 +29,8 @@ from langevin.core.losses import (
 from langevin.core.posteriors import Point
 from langevin.core.processes import Discrete, Gaussian, Product
 from langevin.core.rng import Stream
-from langevin.core.schedules import VP, Cosine, Linear, Sigmoid as SigmoidSchedule
+from langevin.core.schedules import VP, Cosine, Linear
+from langevin.core.schedules import Sigmoid as SigmoidSchedule
 from langevin.core.training.loss import draw_times, losses
 from tests.core.exact import SCHEDULES, TABLE, ks
 
@@ -43,7 +44,9 @@ def weight(schedule: Any, weighting: Weighting, target: str, t: Tensor = T) -> T
     return Objective(target, weighting=weighting).weigh(Gaussian(schedule), torch.ones_like(t), t, target)
 
 
-@pytest.mark.parametrize("schedule", [VP(), Cosine(), TABLE, SigmoidSchedule()], ids=["vp", "cosine", "table", "sigmoid"])
+@pytest.mark.parametrize(
+    "schedule", [VP(), Cosine(), TABLE, SigmoidSchedule()], ids=["vp", "cosine", "table", "sigmoid"]
+)
 def test_min_snr_is_the_published_weight_of_each_prediction(schedule: Any) -> None:
     snr = schedule.log_snr(T).exp()
     capped = snr.clamp(max=5.0)
@@ -75,7 +78,9 @@ def test_a_weighted_loss_is_the_same_in_every_parametrisation(name: str, weighti
     t = (torch.arange(200, dtype=torch.float64) + 0.5) / 200
     x_t = process.corrupt(x, t, RNG)
     empty = torch.zeros_like(x)
-    belief = Point(empty, empty, x_t, t, process.schedule).with_x(x + 0.1 * RNG.fold("error").normal(x.shape, torch.float64))
+    belief = Point(empty, empty, x_t, t, process.schedule).with_x(
+        x + 0.1 * RNG.fold("error").normal(x.shape, torch.float64)
+    )
     found = []
     for kind in KINDS:
         each = process.loss(belief, x, x_t, t, RNG, kind)
@@ -98,10 +103,14 @@ def test_weights_of_elements_with_clocks_of_their_own_follow_the_latest() -> Non
     assert torch.allclose(each, objective.weigh(process, torch.ones(2), torch.tensor([0.5, 0.9]), "v"))
 
 
-@pytest.mark.parametrize("weighting", [Uniform(), MinSNR(), P2(), Sigmoid()], ids=["none", "min-snr", "p2", "sigmoid"])
+@pytest.mark.parametrize(
+    "weighting", [Uniform(), MinSNR(), P2(), Sigmoid()], ids=["none", "min-snr", "p2", "sigmoid"]
+)
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-def test_no_weighted_loss_divides_by_zero_at_the_ends(kind: str, weighting: Weighting, dtype: torch.dtype) -> None:
+def test_no_weighted_loss_divides_by_zero_at_the_ends(
+    kind: str, weighting: Weighting, dtype: torch.dtype
+) -> None:
     process = Gaussian(Linear())
     x = torch.randn(4, 3, generator=torch.Generator().manual_seed(0), dtype=torch.float64).to(dtype)
     t = torch.tensor([0.0, 1e-7, 1 - 1e-7, 1.0], dtype=dtype)
@@ -179,7 +188,7 @@ def mode_cdf(scale: float) -> Any:
 def test_times_have_their_density(times: Any, cdf: Any) -> None:
     t = torch.cat([times(Stream.of(seed, 1000)) for seed in range(20)])
     assert t.dtype == torch.float32 and t.shape == (20_000,)
-    assert 0 < float(t.min()) and float(t.max()) < 1
+    assert float(t.min()) > 0 and float(t.max()) < 1
     assert ks(t, cdf) < 2.0
 
 
@@ -198,7 +207,9 @@ def test_stratified_times_cover_every_slice_however_the_rows_are_shared(
         # up to the rounding of its quantile
         assert bool(((share * total - torch.arange(total) - 0.5).abs() < 0.5 + 1e-5 * total).all())
     cut = data.draw(st.integers(0, total))
-    parts = [times(Stream.of(seed, rows), rows=(rows.start, total)) for rows in (range(cut), range(cut, total))]
+    parts = [
+        times(Stream.of(seed, rows), rows=(rows.start, total)) for rows in (range(cut), range(cut, total))
+    ]
     assert torch.allclose(torch.cat(parts), whole, rtol=1e-6)
 
 

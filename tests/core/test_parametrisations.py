@@ -70,7 +70,9 @@ def test_times_as_tensors_agree_with_times_as_floats(kind: str, name: str) -> No
         for belief in (per_row, per_element):
             assert torch.allclose(belief.x[i], alone.x[0], rtol=1e-9)
             assert torch.allclose(belief.eps[i], alone.eps[0], rtol=1e-9)
-        assert torch.allclose(common.x, alone.x, rtol=1e-9) and torch.allclose(common.eps, alone.eps, rtol=1e-9)
+        assert torch.allclose(common.x, alone.x, rtol=1e-9) and torch.allclose(
+            common.eps, alone.eps, rtol=1e-9
+        )
         for attribute in ("v", "velocity", "score"):
             mine, theirs = getattr(per_row, attribute)[i], getattr(alone, attribute)[0]
             assert torch.allclose(mine, theirs, rtol=1e-9), attribute
@@ -130,7 +132,9 @@ def test_a_residual_is_any_other_times_the_ratio_of_determinants(kind: str, name
 @pytest.mark.parametrize("name", [*TERMINAL])
 def test_the_refusal_at_pure_noise_names_what_works(name: str) -> None:
     process, x, eps, x_t = truth(name, 1.0)
-    with pytest.raises(ValueError, match=r"'eps' says nothing about x at t = 1, where alpha = 0; train with 'v'"):
+    with pytest.raises(
+        ValueError, match=r"'eps' says nothing about x at t = 1, where alpha = 0; train with 'v'"
+    ):
         process.posterior(eps, x_t, 1.0, "eps")
     v = process.posterior(-x, x_t, 1.0, "v")  # v = α ε − σ x
     assert torch.allclose(v.x, x) and torch.allclose(v.eps, x_t)

@@ -20,7 +20,9 @@ times = st.one_of(
     st.just(0.0),
     st.just(1.0),
     st.lists(st.floats(1e-6, 1), min_size=3, max_size=3).map(lambda t: torch.tensor(t, dtype=torch.float64)),
-    st.lists(st.sampled_from([0.0, 1e-6, 0.2, 0.7, 1.0]), min_size=12, max_size=12).map(lambda t: torch.tensor(t, dtype=torch.float64).view(3, 4)),
+    st.lists(st.sampled_from([0.0, 1e-6, 0.2, 0.7, 1.0]), min_size=12, max_size=12).map(
+        lambda t: torch.tensor(t, dtype=torch.float64).view(3, 4)
+    ),
 )
 
 
@@ -42,7 +44,15 @@ def beliefs(x_t: Tensor, t: Any, name: str, count: int) -> list[Point]:
     out = []
     for k in range(count):
         free = draw(3, 4, 2, seed=k + 1)
-        out.append(Point((alpha * x_t - sigma * free) / norm, (sigma * x_t + alpha * free) / norm, x_t, t, SCHEDULES[name]))
+        out.append(
+            Point(
+                (alpha * x_t - sigma * free) / norm,
+                (sigma * x_t + alpha * free) / norm,
+                x_t,
+                t,
+                SCHEDULES[name],
+            )
+        )
     return out
 
 

@@ -40,13 +40,13 @@ class ImageModality(Modality):
         patch: side of a token, in elements of the state.
         process: how states are noised; linear flow by default.
         conditions: embedders by name.
+        places: tell the network at which row and column a patch stands; a set of centred objects can do without.
     """
 
     name = "image"
     suffix = ".png"
     suffixes = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif")
     spec = ImageSpec
-    places = 2
     card_width = 112
 
     def __init__(
@@ -55,6 +55,7 @@ class ImageModality(Modality):
         patch: int = 4,
         process: Process | None = None,
         conditions: Mapping[str, Embedder] | None = None,
+        places: bool = True,
     ) -> None:
         if codec.size % (codec.factor * patch):
             raise ValueError(
@@ -63,6 +64,7 @@ class ImageModality(Modality):
         self.codec, self.patch = codec, patch
         self._process = process or Gaussian()
         self._conditions = dict(conditions or {})
+        self.places = 2 if places else 0
         self._patches = PatchTokens(codec.channels, patch)
 
     @property

@@ -108,7 +108,9 @@ def test_an_unmasked_class_stays_whatever_is_believed() -> None:
 @both
 @pytest.mark.parametrize("steps", [1, 3, 20])
 @pytest.mark.parametrize("schedule", [Linear(), Cosine()], ids=repr)
-def test_an_exact_belief_recovers_the_data_in_any_number_of_steps(kind: str, steps: int, schedule: Any) -> None:
+def test_an_exact_belief_recovers_the_data_in_any_number_of_steps(
+    kind: str, steps: int, schedule: Any
+) -> None:
     process, rng = leaf(kind, schedule=schedule), Stream.of(1, ROWS)
     x = process.prior(data(), rng)
     assert_frequencies(x, [0, 0, 0, 0, 1] if kind == "masked" else [0.25] * 4)
@@ -167,8 +169,15 @@ def test_padding_is_0_and_without_influence(kind: str) -> None:
     logits = torch.randn(2, 3, 4, generator=torch.Generator().manual_seed(0))
     states = [process.prior(x, rng, mask)]
     for each in (x, wild):
-        states += [process.corrupt(each, 0.5, rng, mask=mask), process.corrupt(each, 0.9, rng, since=0.5, mask=mask)]
-        states.append(process.update(process.corrupt(each, 0.5, rng, mask=mask), Categorical(logits), 0.5, 0.2, rng, mask=mask))
+        states += [
+            process.corrupt(each, 0.5, rng, mask=mask),
+            process.corrupt(each, 0.9, rng, since=0.5, mask=mask),
+        ]
+        states.append(
+            process.update(
+                process.corrupt(each, 0.5, rng, mask=mask), Categorical(logits), 0.5, 0.2, rng, mask=mask
+            )
+        )
     assert all(not bool(state[~mask].any()) for state in states)
     assert all(torch.equal(a, b) for a, b in zip(states[1:4], states[4:]))
     losses = [process.loss(Categorical(logits), each, states[1], 0.5, rng, mask=mask) for each in (x, wild)]
@@ -233,13 +242,15 @@ def test_the_elbo_of_the_exact_belief_is_the_entropy(schedule: Any) -> None:
     rng, x = Stream.of(0, rows), data(rows, 64)
     t = (torch.arange(rows, dtype=torch.float64) + 0.5) / rows
     x_t = process.corrupt(x, t, rng)
-    logits = torch.where((x_t == 4)[..., None], P.log(), torch.nn.functional.one_hot(x_t, 5)[..., :4].double().log())
+    logits = torch.where(
+        (x_t == 4)[..., None], P.log(), torch.nn.functional.one_hot(x_t, 5)[..., :4].double().log()
+    )
     each = process.loss(Categorical(logits), x, x_t, t, rng, "elbo")
     entropy = -float((P * P.log()).sum())
     assert abs(float(each.mean()) - entropy) < 4 * float(each.std()) / math.sqrt(rows)
     # at t = 0 and t = 1 it is finite
-    ends = process.loss(Categorical(logits[:2]), x[:2], process.corrupt(x[:2], torch.tensor([0.0, 1.0]), Stream.of(0, 2)),
-                        torch.tensor([0.0, 1.0]), rng, "elbo")  # fmt: skip
+    two, t = Stream.of(0, 2), torch.tensor([0.0, 1.0])
+    ends = process.loss(Categorical(logits[:2]), x[:2], process.corrupt(x[:2], t, two), t, two, "elbo")
     assert bool(ends.isfinite().all())
 
 
@@ -258,4 +269,7 @@ def test_wrong_settings_and_outputs_are_refused() -> None:
 
 
 def test_half_precision_logits_are_raised_to_float32() -> None:
-    assert leaf("masked").posterior(torch.zeros(2, 3, 4, dtype=torch.bfloat16), data(2, 3), 0.5).logits.dtype == torch.float32
+    assert (
+        leaf("masked").posterior(torch.zeros(2, 3, 4, dtype=torch.bfloat16), data(2, 3), 0.5).logits.dtype
+        == torch.float32
+    )

@@ -101,10 +101,10 @@ def test_any_eta_keeps_the_noise_level(name: str, eta: float, t: float, fraction
     process, s = Gaussian(SCHEDULES[name]), t * fraction
     _, sigma_s = process.schedule.at(s)
     zero = torch.zeros(3, 4, 2, dtype=torch.float64)
-    one = Point(zero, zero + 1, zero, t, process.schedule)
-    kept = process.update(zero, one, t, s, RNG, eta) - process.update(zero, Point(zero, zero, zero, t, process.schedule), t, s, RNG, eta)  # fmt: skip
-    fresh = process.update(zero, Point(zero, zero, zero, t, process.schedule), t, s, RNG, eta)
-    fresh = fresh / process.noise(zero, RNG.fold("update"))
+    none, one = (Point(zero, zero + eps, zero, t, process.schedule) for eps in (0.0, 1.0))
+    noise = process.update(zero, none, t, s, RNG, eta)
+    kept = process.update(zero, one, t, s, RNG, eta) - noise
+    fresh = noise / process.noise(zero, RNG.fold("update"))
     assert torch.allclose(kept**2 + fresh**2, torch.full_like(zero, sigma_s**2), rtol=1e-6, atol=1e-30)
     if eta == 0:
         assert not bool(fresh.any())
@@ -171,7 +171,10 @@ def test_padding_is_zero_and_without_influence(centred: bool, by_element: bool) 
         assert torch.allclose(first, second)
     for out in (prior, *noisy, *later, *moved):
         assert not bool(out[outside].any())
-    losses = [process.loss(Point(e, e, noisy[0], t, process.schedule), x, noisy[0], t, RNG, "v", MASK) for e in (x, garbage)]
+    losses = [
+        process.loss(Point(e, e, noisy[0], t, process.schedule), x, noisy[0], t, RNG, "v", MASK)
+        for e in (x, garbage)
+    ]
     assert losses[0].shape == (3,) and torch.allclose(*losses)
 
 

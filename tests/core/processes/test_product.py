@@ -1,4 +1,4 @@
-"""Products: every operation leaf by leaf; and what holds for every leaf: t = s is the identity, bit for bit."""
+"""Products: every operation leaf by leaf; and for every leaf, t = s is the identity, bit for bit."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ import pytest
 import torch
 from torch import Tensor
 
+from langevin.core import so3
 from langevin.core.analytic import JointMixtureDenoiser
 from langevin.core.posteriors import Categorical, Point, Tangent
-from langevin.core import so3
 from langevin.core.processes import IGSO3, Discrete, Gaussian, Product, Rotations, Torus
 from langevin.core.rng import Stream
 from langevin.core.samplers import Single
@@ -31,7 +31,9 @@ def classes(*shape: int) -> Tensor:
 
 
 def symmetric(x: Tensor) -> Tensor:
-    return torch.where(torch.ones(L, L).triu().bool().reshape(L, L, *(1,) * (x.ndim - 3)), x, x.transpose(1, 2))
+    return torch.where(
+        torch.ones(L, L).triu().bool().reshape(L, L, *(1,) * (x.ndim - 3)), x, x.transpose(1, 2)
+    )
 
 
 def belief(leaf: Any, x_t: Tensor, t: Any) -> Any:
@@ -40,7 +42,9 @@ def belief(leaf: Any, x_t: Tensor, t: Any) -> Any:
         return Point(data(*x_t.shape, seed=1), data(*x_t.shape, seed=2), x_t, t, leaf.schedule)
     if isinstance(leaf, Discrete):
         return leaf.posterior(data(*x_t.shape, 5, seed=1), x_t, t)
-    return Tangent(data(*x_t.shape[:-2], 3, seed=1) if isinstance(leaf, Rotations) else data(*x_t.shape, seed=1), x_t)
+    return Tangent(
+        data(*x_t.shape[:-2], 3, seed=1) if isinstance(leaf, Rotations) else data(*x_t.shape, seed=1), x_t
+    )
 
 
 ANGLES = torch.remainder(data(B, L, 2), 6.0) - 3.0
@@ -103,11 +107,18 @@ def test_draws_do_not_depend_on_the_batch(name: str) -> None:
         x_t = leaf.corrupt(x, 0.4, RNG)
         q, q_i = belief(leaf, x_t, 0.4), belief(leaf, x_t, 0.4)
         q_i = type(q)(**{k: v[i : i + 1] if isinstance(v, Tensor) else v for k, v in vars(q).items()})
-        assert torch.equal(leaf.update(x_t[i : i + 1], q_i, 0.4, 0.2, one, 1.0)[0], leaf.update(x_t, q, 0.4, 0.2, RNG, 1.0)[i])
+        assert torch.equal(
+            leaf.update(x_t[i : i + 1], q_i, 0.4, 0.2, one, 1.0)[0],
+            leaf.update(x_t, q, 0.4, 0.2, RNG, 1.0)[i],
+        )
 
 
 JOINT = Product(
-    positions=Gaussian(centred=True), types=Discrete(5), bonds=Discrete(5, pair=True), frames=Rotations(), angles=Torus()
+    positions=Gaussian(centred=True),
+    types=Discrete(5),
+    bonds=Discrete(5, pair=True),
+    frames=Rotations(),
+    angles=Torus(),
 )
 STATE = {
     "positions": JOINT.leaves["positions"].centre(data(B, L, 3)),  # type: ignore[attr-defined]
@@ -200,7 +211,11 @@ def mixture() -> tuple[JointMixtureDenoiser, Tensor]:
 def test_a_joint_mixture_is_recovered_with_its_correlations(steps: int, bias: float) -> None:
     denoiser, frames = mixture()
     rows = 4000
-    like = {"place": torch.empty(rows, 1, 1), "kind": torch.empty(rows, 1, dtype=torch.int64), "frame": torch.empty(rows, 1, 3, 3)}
+    like = {
+        "place": torch.empty(rows, 1, 1),
+        "kind": torch.empty(rows, 1, dtype=torch.int64),
+        "frame": torch.empty(rows, 1, 3, 3),
+    }
     x = denoiser.process.prior(like, Stream.of(2, rows))  # type: ignore[arg-type]
     end: Any = last(denoiser, Single(), [1 - i / steps for i in range(steps)] + [0.0], x).x
     away = torch.stack([so3.log(end["frame"][:, 0].double().mT @ f).norm(dim=-1) for f in frames])

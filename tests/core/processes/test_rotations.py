@@ -20,7 +20,12 @@ from langevin.core.samplers import Single
 from langevin.core.schedules import VE, Cosine, Linear
 from tests.core.exact import ks, last
 
-KERNELS = {"geodesic": Geodesic(), "geodesic-cosine": Geodesic(Cosine()), "igso3": IGSO3(), "igso3-linear": IGSO3(Linear())}
+KERNELS = {
+    "geodesic": Geodesic(),
+    "geodesic-cosine": Geodesic(Cosine()),
+    "igso3": IGSO3(),
+    "igso3-linear": IGSO3(Linear()),
+}
 kernels = pytest.mark.parametrize("kernel", KERNELS.values(), ids=KERNELS)
 eye = torch.eye(3, dtype=torch.float64)
 
@@ -31,7 +36,9 @@ def vectors(*shape: int, seed: int = 0) -> Tensor:
 
 def rotations(*shape: int, seed: int = 0) -> Tensor:
     """Uniform rotations, by another way than the library's."""
-    q, r = torch.linalg.qr(torch.randn(*shape, 3, 3, generator=torch.Generator().manual_seed(seed), dtype=torch.float64))
+    q, r = torch.linalg.qr(
+        torch.randn(*shape, 3, 3, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+    )
     q = q * r.diagonal(dim1=-2, dim2=-1).sign()[..., None, :]
     return q * torch.linalg.det(q)[..., None, None]
 
@@ -45,8 +52,12 @@ def assert_rotations(r: Tensor, tolerance: float = 1e-5) -> None:
     assert float((torch.linalg.det(r) - 1).abs().max()) < tolerance
 
 
-unit = st.tuples(st.floats(-1, 1), st.floats(-1, 1), st.floats(-1, 1)).filter(lambda v: sum(a * a for a in v) > 0.01)
-angles = st.one_of(st.floats(0, math.pi), st.floats(0, 1e-6), st.floats(0, 1e-4).map(lambda d: math.pi - d), st.just(0.0))
+unit = st.tuples(st.floats(-1, 1), st.floats(-1, 1), st.floats(-1, 1)).filter(
+    lambda v: sum(a * a for a in v) > 0.01
+)
+angles = st.one_of(
+    st.floats(0, math.pi), st.floats(0, 1e-6), st.floats(0, 1e-4).map(lambda d: math.pi - d), st.just(0.0)
+)
 
 
 @given(unit, angles)
@@ -113,7 +124,9 @@ def test_the_heat_kernel_has_the_characters_of_heat(sigma: float) -> None:
 
 def test_the_two_formulas_meet() -> None:
     omega = torch.linspace(0, math.pi, 400, dtype=torch.float64)
-    below, above = (so3.igso3_log_density(omega, torch.tensor(s, dtype=torch.float64)) for s in (1 - 1e-12, 1.0))
+    below, above = (
+        so3.igso3_log_density(omega, torch.tensor(s, dtype=torch.float64)) for s in (1 - 1e-12, 1.0)
+    )
     assert torch.allclose(below, above, atol=1e-9)
 
 
@@ -121,7 +134,9 @@ def test_a_narrow_kernel_is_a_normal_distribution() -> None:
     sigma = 1e-2
     omega = torch.linspace(0, 5 * sigma, 50, dtype=torch.float64)
     # with respect to the uniform measure, whose density in rotation vectors at 0 is 1/8π²
-    expected = -(omega**2) / (2 * sigma**2) - 1.5 * math.log(2 * math.pi * sigma**2) + math.log(8 * math.pi**2)
+    expected = (
+        -(omega**2) / (2 * sigma**2) - 1.5 * math.log(2 * math.pi * sigma**2) + math.log(8 * math.pi**2)
+    )
     assert torch.allclose(so3.igso3_log_density(omega, torch.tensor(sigma)), expected, atol=1e-3)
 
 
@@ -290,12 +305,16 @@ def test_times_by_sample_and_by_element_do_what_floats_do(kernel: Any) -> None:
     t, s = (torch.tensor(u, dtype=torch.float64) for u in ([0.9, 0.5, 0.2], [0.6, 0.5, 0.0]))
     x_t = process.corrupt(x, t, rng)
     by_row = process.update(x_t, Tangent(v, x_t), t, s, rng, eta=1.0)
-    by_element = process.update(x_t, Tangent(v, x_t), t[:, None].expand(3, 4), s[:, None].expand(3, 4), rng, eta=1.0)
+    by_element = process.update(
+        x_t, Tangent(v, x_t), t[:, None].expand(3, 4), s[:, None].expand(3, 4), rng, eta=1.0
+    )
     assert torch.allclose(by_row, by_element, atol=1e-12)
     for i in range(3):
         u, w = float(t[i]), float(s[i])
         assert torch.allclose(x_t[i], process.corrupt(x, u, rng)[i], atol=1e-12)
-        assert torch.allclose(by_row[i], process.update(x_t, Tangent(v, x_t), u, w, rng, eta=1.0)[i], atol=1e-12)
+        assert torch.allclose(
+            by_row[i], process.update(x_t, Tangent(v, x_t), u, w, rng, eta=1.0)[i], atol=1e-12
+        )
 
 
 @kernels
@@ -310,13 +329,20 @@ def test_padding_is_the_identity_and_without_influence(kernel: Any) -> None:
         states += [x_t, process.update(x_t, Tangent(v, x_t), 0.5, 0.2, rng, eta=1.0, mask=mask)]
     assert all(torch.equal(state[~mask], eye.expand(3, 3, 3)) for state in states)
     assert torch.equal(states[1], states[3]) and torch.equal(states[2], states[4])
-    losses = [process.loss(Tangent(torch.where(mask[..., None], v, w), states[1]), x, states[1], 0.5, rng, mask=mask) for w in (0.0, 9.0)]
+    losses = [
+        process.loss(
+            Tangent(torch.where(mask[..., None], v, w), states[1]), x, states[1], 0.5, rng, mask=mask
+        )
+        for w in (0.0, 9.0)
+    ]
     assert torch.allclose(*losses)
 
 
 def test_wrong_outputs_and_a_rising_grid_from_data_are_refused() -> None:
     process, x = Rotations(), rotations(2, 3)
-    with pytest.raises(ValueError, match=r"must be tangents \(2, 3, 3\) or matrices \(2, 3, 3, 3\), got \(2, 3, 4\)"):
+    with pytest.raises(
+        ValueError, match=r"must be tangents \(2, 3, 3\) or matrices \(2, 3, 3, 3\), got \(2, 3, 4\)"
+    ):
         process.posterior(torch.zeros(2, 3, 4), x, 0.5)
     with pytest.raises(ValueError, match="begin the rising grid above 0"):
         process.update(x, Tangent(vectors(2, 3), x), 0.0, 0.5, Stream.of(0, 2))

@@ -18,7 +18,7 @@ from langevin.core.processes import Torus
 from langevin.core.processes.torus import wrap
 from langevin.core.rng import Stream
 from langevin.core.samplers import Single
-from langevin.core.schedules import VE, VP, Cosine, EDM
+from langevin.core.schedules import EDM, VE, VP, Cosine
 from tests.core.exact import ks, last
 
 PI = math.pi
@@ -37,15 +37,19 @@ def test_wrapping_keeps_the_angle_and_its_range(angle: float, dtype: torch.dtype
     x = torch.tensor(angle, dtype=dtype)
     y = wrap(x)
     assert -PI - 1e-6 <= float(y) < PI
-    assert math.cos(float(y)) == pytest.approx(math.cos(float(x)), abs=1e-3 if dtype == torch.float32 else 1e-9)
-    assert math.sin(float(y)) == pytest.approx(math.sin(float(x)), abs=1e-3 if dtype == torch.float32 else 1e-9)
+    assert math.cos(float(y)) == pytest.approx(
+        math.cos(float(x)), abs=1e-3 if dtype == torch.float32 else 1e-9
+    )
+    assert math.sin(float(y)) == pytest.approx(
+        math.sin(float(x)), abs=1e-3 if dtype == torch.float32 else 1e-9
+    )
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 def test_just_below_the_seam_is_not_beyond_it(dtype: torch.dtype) -> None:
     seam = torch.tensor(-PI, dtype=dtype)
     for x in (seam, torch.nextafter(seam, seam - 1), torch.nextafter(seam, seam + 1), -seam):
-        assert -PI <= float(wrap(x).double()) + 1e-6 and float(wrap(x)) < float(-seam)
+        assert float(wrap(x).double()) + 1e-6 >= -PI and float(wrap(x)) < float(-seam)
 
 
 @pytest.mark.parametrize("schedule", [None, Cosine()], ids=["linear", "cosine"])
@@ -63,7 +67,9 @@ def test_the_truth_is_reached_in_one_step_and_halfway_in_half() -> None:
     process, rng, x = Torus(), Stream.of(0, 100), data()
     x_t = process.corrupt(x, 0.8, rng)
     truth = Tangent(wrap(x - x_t), x_t)
-    assert torch.allclose(wrap(process.update(x_t, truth, 0.8, 0.0, rng) - x), torch.zeros_like(x), atol=1e-12)
+    assert torch.allclose(
+        wrap(process.update(x_t, truth, 0.8, 0.0, rng) - x), torch.zeros_like(x), atol=1e-12
+    )
     assert torch.allclose(wrap(process.update(x_t, truth, 0.8, 0.4, rng) - x), -truth.vector / 2, atol=1e-12)
 
 
@@ -75,7 +81,9 @@ class Angles(Denoiser):
     centres: tuple[float, float] = (2.9, 0.4)
     weight: float = 0.7
 
-    def __call__(self, x_t: Any, t: Any, condition: Any = None, mask: Any = None, memory: Any = None) -> tuple[Posterior, Any]:
+    def __call__(
+        self, x_t: Any, t: Any, condition: Any = None, mask: Any = None, memory: Any = None
+    ) -> tuple[Posterior, Any]:
         sigma = self.process.schedule.at(t)[1]
         arcs = torch.stack([wrap(a - x_t) for a in self.centres], -1)
         # x_t is uniform on the arc of half-width σπ around its clean angle
@@ -116,7 +124,9 @@ def test_times_by_sample_and_by_element_do_what_floats_do() -> None:
     assert torch.allclose(by_row, by_element, atol=1e-12)
     for i in range(3):
         assert torch.allclose(x_t[i], process.corrupt(x, float(t[i]), rng)[i], atol=1e-12)
-        assert torch.allclose(by_row[i], process.update(x_t, Tangent(v, x_t), float(t[i]), float(s[i]), rng)[i], atol=1e-12)
+        assert torch.allclose(
+            by_row[i], process.update(x_t, Tangent(v, x_t), float(t[i]), float(s[i]), rng)[i], atol=1e-12
+        )
 
 
 def test_padding_is_0_and_without_influence() -> None:
@@ -129,7 +139,10 @@ def test_padding_is_0_and_without_influence() -> None:
         states += [x_t, process.update(x_t, Tangent(v, x_t), 0.5, 0.2, rng, mask=mask)]
     assert all(not bool(state[~mask].any()) for state in states)
     assert torch.equal(states[1], states[3]) and torch.equal(states[2], states[4])
-    losses = [process.loss(Tangent(torch.where(mask, v, w), states[1]), x, states[1], 0.5, rng, mask=mask) for w in (0.0, 9.0)]
+    losses = [
+        process.loss(Tangent(torch.where(mask, v, w), states[1]), x, states[1], 0.5, rng, mask=mask)
+        for w in (0.0, 9.0)
+    ]
     assert torch.allclose(*losses)
 
 

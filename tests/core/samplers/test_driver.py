@@ -68,17 +68,25 @@ def gaussian(schedule: Any = None) -> Remembering:
 
 
 def start(denoiser: Any, rows: int, *shape: int) -> Tensor:
-    return Stream.of(8, rows).normal((rows, *shape), torch.float64) * denoiser.process.schedule.at(TIMES[0])[1]
+    return (
+        Stream.of(8, rows).normal((rows, *shape), torch.float64) * denoiser.process.schedule.at(TIMES[0])[1]
+    )
 
 
 def joint() -> JointMixtureDenoiser:
     process = Product(place=Gaussian(Cosine()), kind=Discrete(3), frame=Rotations())
     frames = so3.exp(torch.tensor([[0.3, -1.0, 0.5], [2.0, 0.1, 0.4]]))
-    return JointMixtureDenoiser(process, [0.7, 0.3], [[[-1.0]], [[1.0]]], 0.3, [[0.8, 0.1, 0.1], [0.1, 0.2, 0.7]], frames)
+    return JointMixtureDenoiser(
+        process, [0.7, 0.3], [[[-1.0]], [[1.0]]], 0.3, [[0.8, 0.1, 0.1], [0.1, 0.2, 0.7]], frames
+    )
 
 
 def joint_start(rows: int) -> dict[str, Tensor]:
-    like = {"place": torch.empty(rows, 1, 1, dtype=torch.float64), "kind": torch.empty(rows, 1, dtype=torch.int64), "frame": torch.empty(rows, 1, 3, 3, dtype=torch.float64)}  # fmt: skip
+    like = {
+        "place": torch.empty(rows, 1, 1, dtype=torch.float64),
+        "kind": torch.empty(rows, 1, dtype=torch.int64),
+        "frame": torch.empty(rows, 1, 3, 3, dtype=torch.float64),
+    }
     return joint().process.prior(like, Stream.of(5, rows))  # type: ignore[return-value,arg-type]
 
 
@@ -141,7 +149,9 @@ def test_a_sample_does_not_depend_on_its_batch_nor_on_padding(name: str) -> None
     for i, length in enumerate((6, 3, 1, 4)):
         rng = Stream.of(3, [i])
         for n in {length, 6}:  # alone without padding, alone with padding
-            alone = list(sample(denoiser, sampler, TIMES, rng, x=x[i : i + 1, :n], mask=mask[i : i + 1, :n]))[-1].x
+            alone = list(sample(denoiser, sampler, TIMES, rng, x=x[i : i + 1, :n], mask=mask[i : i + 1, :n]))[
+                -1
+            ].x
             assert isinstance(alone, Tensor)
             assert torch.allclose(alone[0, :length], together[i, :length], rtol=1e-10, atol=1e-12)
     reversed_ = last_with(denoiser, sampler, x.flip(0), Stream.of(3, [3, 2, 1, 0]), mask.flip(0))
@@ -182,7 +192,16 @@ def test_a_plan_says_how_many_beliefs_it_asks_for(name: str, steps: int) -> None
 
 def test_the_published_numbers_of_evaluations() -> None:
     process, times = Gaussian(EDM()), grids.karras(18)
-    expected = {"ddim": 18, "heun": 35, "edm": 35, "edm-churn": 35, "dpm++2m": 18, "unipc": 18, "angle": 18, "langevin": 35}
+    expected = {
+        "ddim": 18,
+        "heun": 35,
+        "edm": 35,
+        "edm-churn": 35,
+        "dpm++2m": 18,
+        "unipc": 18,
+        "angle": 18,
+        "langevin": 35,
+    }
     for name, count in expected.items():
         sampler = PRESETS[name].sampler
         assert sampler.evaluations(sampler.plan(process, times), process) == count, name
@@ -207,8 +226,12 @@ class Both(Denoiser):
     def parts(self) -> dict[str, GaussianDenoiser]:
         return {name: GaussianDenoiser(leaf, 0.5, 0.3) for name, leaf in self.process.leaves.items()}
 
-    def __call__(self, x_t: Any, t: Any, condition: Any = None, mask: Any = None, memory: Any = None) -> tuple[Any, Any]:
-        return {k: part(x_t[k], t[k] if isinstance(t, dict) else t)[0] for k, part in self.parts().items()}, memory
+    def __call__(
+        self, x_t: Any, t: Any, condition: Any = None, mask: Any = None, memory: Any = None
+    ) -> tuple[Any, Any]:
+        return {
+            k: part(x_t[k], t[k] if isinstance(t, dict) else t)[0] for k, part in self.parts().items()
+        }, memory
 
 
 @pytest.mark.parametrize(
@@ -218,7 +241,12 @@ class Both(Denoiser):
         Heun(),
         Heun("sigma"),
         Multistep(1),
-        *(Multistep(p, of=of, corrector=c) for p in (2, 3) for of in ("x", "v", "velocity") for c in (False, True)),
+        *(
+            Multistep(p, of=of, corrector=c)
+            for p in (2, 3)
+            for of in ("x", "v", "velocity")
+            for c in (False, True)
+        ),
         Multistep(2, of="eps"),
         Multistep(4, of="v"),
     ],
@@ -230,7 +258,9 @@ def test_with_separate_clocks_each_leaf_goes_its_own_way(sampler: Sampler) -> No
     clocks = {**CLOCKS, "b": [0.9 * t for t in CLOCKS["b"]]} if singular else CLOCKS
     together: Any = last(Both(), sampler, clocks, x).x
     for name, part in Both().parts().items():
-        own = [t for t, s in itertools.pairwise([*clocks[name], -1.0]) if t != s]  # without the moves that stand still
+        own = [
+            t for t, s in itertools.pairwise([*clocks[name], -1.0]) if t != s
+        ]  # without the moves that stand still
         alone = last(part, sampler, own, x[name]).x
         assert torch.allclose(together[name], alone, rtol=1e-12), name  # type: ignore[arg-type]
 
@@ -245,7 +275,9 @@ def test_separate_clocks_count_what_they_ask() -> None:
 def test_a_structure_before_its_types_has_the_right_law() -> None:
     # the position first, then the type given the position: the joint law is recovered all the same
     process = Product(place=Gaussian(), kind=Discrete(3))
-    denoiser = JointMixtureDenoiser(process, [0.7, 0.3], [[[-1.0]], [[1.0]]], 0.3, [[0.8, 0.1, 0.1], [0.1, 0.2, 0.7]])
+    denoiser = JointMixtureDenoiser(
+        process, [0.7, 0.3], [[[-1.0]], [[1.0]]], 0.3, [[0.8, 0.1, 0.1], [0.1, 0.2, 0.7]]
+    )
     rows, n = 4000, 30
     like = {"place": torch.empty(rows, 1, 1), "kind": torch.empty(rows, 1, dtype=torch.int64)}
     x = process.prior(like, Stream.of(2, rows))
@@ -256,7 +288,9 @@ def test_a_structure_before_its_types_has_the_right_law() -> None:
     for chosen, law in ((left, (0.8, 0.1, 0.1)), (~left, (0.1, 0.2, 0.7))):
         kinds = end["kind"].flatten()[chosen]
         for k, p in enumerate(law):
-            assert abs(float((kinds == k).double().mean()) - p) < 4 * math.sqrt(p * (1 - p) / len(kinds)) + 0.01
+            assert (
+                abs(float((kinds == k).double().mean()) - p) < 4 * math.sqrt(p * (1 - p) / len(kinds)) + 0.01
+            )
 
 
 def test_no_gradient_is_kept_and_the_network_sees_its_dtype() -> None:
@@ -285,7 +319,9 @@ def test_the_prior_is_drawn_where_no_start_is_given() -> None:
 
 def test_wrong_calls_are_refused() -> None:
     denoiser = normal("linear", "v")
-    with pytest.raises(ValueError, match=r"needs a start x, shapes to draw the prior in \(like\), or a step to resume"):
+    with pytest.raises(
+        ValueError, match=r"needs a start x, shapes to draw the prior in \(like\), or a step to resume"
+    ):
         next(sample(denoiser, Single(), grids.uniform(2), Stream.of(0, 2)))
     with pytest.raises(ValueError, match="the batch is empty"):
         next(sample(denoiser, Single(), grids.uniform(2), Stream.of(0, 0), x=torch.empty(0, 3)))
@@ -300,7 +336,9 @@ def test_wrong_calls_are_refused() -> None:
     for order in (0, 5, 2.5):
         with pytest.raises(ValueError, match="order must be 1, 2, 3 or 4"):
             Multistep(order)  # type: ignore[arg-type]
-    with pytest.raises(ValueError, match="Adaptive works on one Gaussian leaf; use Multistep or Single for a product"):
+    with pytest.raises(
+        ValueError, match="Adaptive works on one Gaussian leaf; use Multistep or Single for a product"
+    ):
         Adaptive().plan(PAIR, [1.0, 0.0])
     with pytest.raises(ValueError, match="needs tolerances >= 0"):
         Adaptive(rtol=0.0, atol=0.0)

@@ -28,7 +28,11 @@ DETERMINISTIC: dict[str, Sampler] = {
     "multistep-3-x-corrected-lower-final": Multistep(3, midpoint=True, corrector=True, lower_final=True),
     "multistep-3-x-lower-final": Multistep(3, lower_final=True),
     "multistep-3-eps-lower-final": Multistep(3, of="eps", lower_final=True),
-    **{f"multistep-{p}-{of}": Multistep(p, of=of) for of in ("x", "eps", "v", "velocity", "sigma") for p in (1, 2, 3, 4)},
+    **{
+        f"multistep-{p}-{of}": Multistep(p, of=of)
+        for of in ("x", "eps", "v", "velocity", "sigma")
+        for p in (1, 2, 3, 4)
+    },
     **{
         f"multistep-{p}-{of}-corrected": Multistep(p, of=of, corrector=True)
         for of in ("x", "eps", "v", "velocity", "sigma")
@@ -51,7 +55,7 @@ class Every(Normal):
 
 
 def inside(schedule: Schedule, of: str, steps: int) -> list[float]:
-    """Times with σ/α from 3 to 0.3 in even steps of the solver's own kind of variable, the first of them short.
+    """Times with σ/α from 3 to 0.3 in even steps of a variable that suits the solver, the first ones short.
 
     Short first steps let a multistep method gather its history at a cost that does not count.
     """
@@ -70,7 +74,9 @@ def error(denoiser: Normal, sampler: Sampler, times: list[float], skip: int) -> 
     steps = list(sample(denoiser, sampler, times, Stream.of(0, len(start)), x=start))
     for step in steps[5 :: max(1, len(steps) // 8)] + steps[-1 - skip : len(steps) - skip]:
         assert isinstance(step.x, Tensor) and isinstance(step.move.s, float)
-        away = (step.x - denoiser.exact(start, times[0], step.move.s)).abs() / denoiser.marginal(step.move.s)[1]
+        away = (step.x - denoiser.exact(start, times[0], step.move.s)).abs() / denoiser.marginal(step.move.s)[
+            1
+        ]
         worst = torch.maximum(worst, away.view(len(KINDS), -1).mean(1))
     return worst
 
@@ -82,7 +88,12 @@ def test_a_sampler_converges_with_its_order_in_every_parametrisation(name: str, 
     # where the order is lowered towards the end, the steps before that are measured
     skip = sampler.order - 1 if getattr(sampler, "lower_final", False) else 0
     coarse, fine = (
-        error(denoiser, sampler, inside(denoiser.process.schedule, getattr(sampler, "of", "v"), n * sampler.order), skip)
+        error(
+            denoiser,
+            sampler,
+            inside(denoiser.process.schedule, getattr(sampler, "of", "v"), n * sampler.order),
+            skip,
+        )
         for n in (12, 24)
     )
     found = (coarse / fine).log2()
@@ -105,7 +116,7 @@ def test_a_schedule_only_renames_times() -> None:
             assert torch.allclose(other, found[0], rtol=1e-8)
 
 
-# from t = 1 exactly to t = 0 exactly: bounds on the mean error at 20 steps, for data of standard deviation 0.4
+# from t = 1 exactly to t = 0 exactly: bounds on the mean error at 20 steps, for data of std 0.4
 LANDING = {
     "angle": 0.01,
     "ddim": 0.15,
@@ -156,7 +167,9 @@ def test_a_preset_comes_from_pure_noise_to_data(preset: str, schedule: str) -> N
         assert away < LANDING[preset], (kind, away)
 
 
-@pytest.mark.parametrize("preset", [n for n, p in PRESETS.items() if not p.sampler.stochastic and n != "adaptive"])
+@pytest.mark.parametrize(
+    "preset", [n for n, p in PRESETS.items() if not p.sampler.stochastic and n != "adaptive"]
+)
 @pytest.mark.parametrize("schedule", ["cosine", "edm", "tabulated", "zero-terminal"])
 def test_more_steps_land_closer(preset: str, schedule: str) -> None:
     if refused(preset, schedule, "v"):
@@ -164,7 +177,10 @@ def test_more_steps_land_closer(preset: str, schedule: str) -> None:
     chosen, denoiser = PRESETS[preset], normal(schedule, "v")
     start = denoiser.quantiles(1.0, 16)
     exact = denoiser.exact(start, 1.0, 0.0)
-    away = [float((last(denoiser, chosen.sampler, chosen.grid(n), start).x - exact).abs().mean()) for n in (10, 40)]
+    away = [
+        float((last(denoiser, chosen.sampler, chosen.grid(n), start).x - exact).abs().mean())
+        for n in (10, 40)
+    ]
     assert away[1] < away[0] / 2.5
 
 
@@ -172,7 +188,12 @@ def test_more_steps_land_closer(preset: str, schedule: str) -> None:
 @pytest.mark.parametrize("preset", PRESETS)
 def test_one_step_is_enough_for_every_grid_and_sampler(preset: str, grid: str) -> None:
     sampler, times = PRESETS[preset].sampler, grids.named(grid, 1)
-    for schedule, kind in (("linear", "velocity"), ("tabulated", "eps"), ("edm", "edm"), ("zero-terminal", "v")):
+    for schedule, kind in (
+        ("linear", "velocity"),
+        ("tabulated", "eps"),
+        ("edm", "edm"),
+        ("zero-terminal", "v"),
+    ):
         denoiser = normal(schedule, kind)
         start = denoiser.quantiles(1.0, 4)
         first = times(denoiser.process)[0]
@@ -259,5 +280,7 @@ def test_adaptive_steps_of_a_sample_do_not_depend_on_its_batch() -> None:
 
 def test_adaptive_says_where_it_stands_when_it_gives_up() -> None:
     denoiser = normal("linear", "v")
-    with pytest.raises(RuntimeError, match=r"made 3 attempts and stands at t = \[.*loosen rtol and atol or raise limit"):
+    with pytest.raises(
+        RuntimeError, match=r"made 3 attempts and stands at t = \[.*loosen rtol and atol or raise limit"
+    ):
         last(denoiser, Adaptive(rtol=1e-9, atol=1e-9, limit=3), [1.0, 0.0], denoiser.quantiles(1.0, 4))

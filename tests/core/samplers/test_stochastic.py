@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from typing import Any
 
@@ -58,7 +59,7 @@ def test_a_stochastic_preset_recovers_a_mixture(preset: str, schedule: str) -> N
     assert isinstance(end, Tensor)
     other = denoiser.sample_data(20_000, Stream.of(9, 20_000))
     assert isinstance(other, Tensor)
-    # an energy distance of 0.004 is that of two normals 0.06 σ apart; two samples of this size have about 0.0006
+    # two samples of one law have about 0.0006
     assert energy_distance(end, other) < 0.006
     share = float((end < 0).double().mean())
     assert abs(share - 0.7) < 4 * math.sqrt(0.21 / ROWS) + 0.015
@@ -75,7 +76,14 @@ def test_the_energy_distance_tells_laws_apart() -> None:
 
 @pytest.mark.parametrize(
     "sampler",
-    [Single(0.5), Single(1.0), Multistep(1, sde=True), Multistep(2, sde=True), Multistep(3, sde=True), Multistep(4, sde=True)],
+    [
+        Single(0.5),
+        Single(1.0),
+        Multistep(1, sde=True),
+        Multistep(2, sde=True),
+        Multistep(3, sde=True),
+        Multistep(4, sde=True),
+    ],
     ids=repr,
 )
 def test_the_variance_of_a_reverse_diffusion_is_exact_for_data_of_no_width(sampler: Sampler) -> None:
@@ -90,7 +98,10 @@ def test_the_variance_of_a_reverse_diffusion_is_exact_for_data_of_no_width(sampl
 def test_a_multistep_sde_is_less_biased_than_single_steps() -> None:
     denoiser, rows = normal("vp"), 20_000
     start = denoiser.draw(1.0, rows)
-    ends = [last(denoiser, sampler, grids.karras(60), start).x for sampler in (Single(1.0), *(Multistep(p, sde=True) for p in (2, 3)))]
+    ends = [
+        last(denoiser, sampler, grids.karras(60), start).x
+        for sampler in (Single(1.0), *(Multistep(p, sde=True) for p in (2, 3)))
+    ]
     one, two, three = (abs(float(end.std()) - 0.4) for end in ends)  # type: ignore[union-attr]
     assert two < one / 4 and three < one / 8
 
@@ -130,7 +141,7 @@ def test_churn_raises_levels_as_in_algorithm_2() -> None:
     assert [move.index for move in plan] == list(range(len(plan)))
     ends = [move.s for move in plan if move.kind == "integrate"]
     assert ends == list(times[1:])
-    assert all(a.s == b.t for a, b in zip(plan[:-1], plan[1:]))
+    assert all(a.s == b.t for a, b in itertools.pairwise(plan))
     # γ is capped
     most = Churn(amount=1e9).plan(process, times)
     first = next(move for move in most if move.kind == "renoise" and move.t < 0.9)
@@ -143,7 +154,15 @@ def test_the_scale_of_the_fresh_noise_is_that_of_s_noise() -> None:
     for scale in (1.0, 1.5):
         process, moves = denoiser.process, Churn(amount=1e9, noise=scale).plan(denoiser.process, [0.5, 0.4])
         (fresh,) = [move for move in moves if move.kind == "renoise"]
-        steps = list(sample(denoiser, Churn(amount=1e9, noise=scale), [0.5, 0.4], Stream.of(0, ROWS), x=denoiser.draw(0.5, ROWS)))
+        steps = list(
+            sample(
+                denoiser,
+                Churn(amount=1e9, noise=scale),
+                [0.5, 0.4],
+                Stream.of(0, ROWS),
+                x=denoiser.draw(0.5, ROWS),
+            )
+        )
         t, s = (process.schedule.at(u)[1] for u in (fresh.t, fresh.s))  # type: ignore[arg-type]
         assert_moments(steps[0].x, 0.7, math.hypot(t, scale * math.sqrt(s * s - t * t)))  # type: ignore[arg-type]
 
@@ -164,7 +183,11 @@ def test_restarts_contract_the_error_of_a_wrong_start() -> None:
     denoiser = normal("linear", "v")
     wrong = denoiser.draw(1.0, ROWS) * 1.3
     away = []
-    for sampler in (Heun(), Restart(Heun(), low=0.1, high=0.8, times=1), Restart(Heun(), low=0.1, high=0.8, times=4)):
+    for sampler in (
+        Heun(),
+        Restart(Heun(), low=0.1, high=0.8, times=1),
+        Restart(Heun(), low=0.1, high=0.8, times=4),
+    ):
         end = last(denoiser, sampler, grids.uniform(40), wrong).x
         away.append(abs(float(end.std()) - 0.4))  # type: ignore[union-attr]
     assert away[1] < away[0] / 2 and away[2] < 0.02
@@ -206,7 +229,10 @@ def test_langevin_corrections_lead_to_the_law_from_elsewhere() -> None:
         (lambda: Langevin(snr=1.0), "0 < snr < 1"),
         (lambda: Multistep(2, sde=True, corrector=True), "would remove the noise of an SDE"),
         (lambda: Churn().plan(Product(a=Discrete(3)), [1.0, 0.0]), "this process has none"),
-        (lambda: Restart().plan(Product(a=Gaussian(), b=Gaussian()), {"a": [1.0, 0.0], "b": [1.0, 0.0]}), "one clock"),
+        (
+            lambda: Restart().plan(Product(a=Gaussian(), b=Gaussian()), {"a": [1.0, 0.0], "b": [1.0, 0.0]}),
+            "one clock",
+        ),
         (lambda: Restart().plan(Gaussian(), [1.0, 0.0]), "no step between 0.1 and 0.4; use more steps"),
     ],
 )
@@ -221,7 +247,7 @@ def test_ancestral_steps_over_a_whole_table_are_ddpm() -> None:
     times = [(1000 - 4 * i) / 1000 for i in range(250)] + [0.001]
     end = last(denoiser, Single(1.0), times, denoiser.draw(1.0, ROWS)).x
     mean, std = denoiser.marginal(1.0)
-    for t, s in zip(times[:-1], times[1:]):
+    for t, s in itertools.pairwise(times):
         (a, b), (c, d) = denoiser.process.schedule.at(t), denoiser.process.schedule.at(s)
         gain = a * 0.16 / (a * a * 0.16 + b * b)  # the belief about x is affine in x_t
         beta = 1 - (a / c) ** 2

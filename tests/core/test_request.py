@@ -1,0 +1,68 @@
+"""What a call asks for: how many samples follow from what it begins with, and which plan from a budget."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from PIL import Image
+
+import langevin as lv
+from langevin.assembly import build_model
+from langevin.core.request import resolve
+
+CONFIG = {
+    "name": "tiny",
+    "modality": {"name": "image", "codec": {"name": "pixels", "size": 8}, "patch": 4},
+    "network": {"name": "dit", "width": 16, "depth": 1, "heads": 2},
+    "sampling": {"steps": 2},
+}
+
+
+@pytest.fixture(scope="module")
+def model() -> lv.Model:
+    return build_model(CONFIG)
+
+
+@pytest.fixture(scope="module")
+def pictures() -> list[Image.Image]:
+    return [Image.new("RGB", (8, 8), colour) for colour in ("red", "green", "blue")]
+
+
+def test_there_are_as_many_samples_as_objects_or_noises_to_begin_from(
+    model: lv.Model, pictures: list[Image.Image]
+) -> None:
+    keep = lv.keep.box(0, 0, 4, 8)
+    assert len(model.sample(start=pictures)) == 3
+    assert len(model.sample(like=pictures, keep=keep)) == 3
+    assert len(model.sample(noise=model.invert(pictures, steps=2))) == 3
+    assert len(model.sample(start=pictures[0])) == len(model.sample(start=pictures[:1])) == 1
+    assert len(model.sample(2, start=pictures[0])) == len(model.sample(2, start=pictures[:1])) == 2
+    with pytest.raises(ValueError, match="3 objects for 2 samples"):
+        model.sample(2, start=pictures)
+
+
+def test_samples_can_be_given_where_objects_are(model: lv.Model) -> None:
+    drawn = model.sample(2, seed=1)
+    again = model.sample(start=drawn, strength=0.5)
+    assert torch.equal(again.state, model.sample(2, start=list(drawn), strength=0.5).state)
+    assert model.score(drawn, steps=2, probes=1).shape == (2,)
+    kept = model.sample(like=drawn, keep=lv.keep.box(0, 0, 4, 8))
+    for made, original in zip(kept, drawn):
+        assert made.crop((0, 0, 8, 4)).tobytes() == original.crop((0, 0, 8, 4)).tobytes()
+
+
+@pytest.mark.parametrize("budget", [20, 47, 80])
+def test_a_budget_buys_the_longest_plan_that_fits(budget: int) -> None:
+    process = lv.processes.Gaussian()
+    for name in ("restart", "heun", "dpm++2m"):
+        settings = {"grid": None, "guidance": None, "negative": None, "defaults": {}, "sampler": name}
+        run = resolve(process, steps=None, evaluations=budget, **settings)  # type: ignore[arg-type]
+        longer = resolve(process, steps=len(run.times), evaluations=None, **settings)  # type: ignore[arg-type]
+        costs = [r.sampler.evaluations(r.sampler.plan(process, r.times), process) for r in (run, longer)]
+        assert costs[0] <= budget < costs[1]
+
+
+def test_a_budget_that_no_plan_fits_says_why() -> None:
+    process, settings = lv.processes.Gaussian(), {"guidance": None, "negative": None, "defaults": {}}
+    with pytest.raises(ValueError, match=r"3 evaluations; allow more: the grid has no step between"):
+        resolve(process, steps=None, evaluations=3, sampler="restart", grid=None, **settings)  # type: ignore[arg-type]

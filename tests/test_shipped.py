@@ -1,0 +1,78 @@
+"""The models that ship: sound folders, within their size, and as good as their cards say. No data needed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import langevin as lv
+from langevin import hub
+from langevin.modalities.image.classifier import load_classifier
+from langevin.modalities.image.hues import HUES, leading_hue
+from langevin.modalities.image.metrics import frechet, moments, neighbourhood
+from langevin.modalities.image.probe import probe
+from langevin.modalities.image.shapes import caption, compositions
+
+JUDGES = Path(__file__).parent / "data" / "judges"
+NAMES = hub.names()
+
+
+def test_all_weights_fit_in_32_mib() -> None:
+    assert sum(path.stat().st_size for path in hub.SHIPPED.rglob("*") if path.is_file()) < 32 * 2**20
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_shipped_model_says_what_it_is_and_draws(name: str) -> None:
+    info = hub.info(name)
+    assert info.licence != "not stated" and info.attribution and info.summary and info.conditions
+    card = (info.path / "card.md").read_text()
+    for part in ("## Licence", "## Training", "## Figures", "langevin train", "| loss |"):
+        assert part in card, f"the card of {name} lacks {part!r}"
+    assert "/tmp" not in card + (info.path / "config.yaml").read_text()
+    model = lv.load(name, device="cpu")
+    drawn = model.sample(2, seed=0, steps=4)
+    assert len(drawn.valid) == 2
+    assert drawn.run.licence == info.licence  # weights' licence goes with every sample
+
+
+@pytest.mark.slow
+@pytest.mark.skipif("image-digits" not in NAMES, reason="image-digits does not ship")
+def test_digits_are_read_as_asked_and_vary_as_real_ones() -> None:
+    judge = load_classifier(JUDGES / "digits.safetensors")
+    reference = np.load(JUDGES / "digits_reference.npz", allow_pickle=False)
+    assert float(reference["accuracy"]) > 0.99
+    labels = [i % 10 for i in range(250)]
+    drawn = lv.load("image-digits", device="cpu").sample(250, label=labels, steps=20, guidance=2.0, seed=0)
+    pictures = np.stack([np.asarray(item)[..., None] for item in drawn])
+    probabilities, features = judge.judge(pictures)
+    assert (probabilities.argmax(1) == labels).mean() >= 0.97
+    real = reference["test_features"].astype(np.float64)
+    floor = frechet(*moments(real[:250]), *moments(real[250:500]))
+    assert frechet(*moments(features), *moments(real[250:500])) <= 3 * floor
+    ours, theirs = neighbourhood(features, real[250:500]), neighbourhood(real[:250], real[250:500])
+    assert ours.coverage >= 0.6 * theirs.coverage and ours.recall >= 0.6 * theirs.recall
+
+
+@pytest.mark.slow
+@pytest.mark.skipif("image-shapes" not in NAMES, reason="image-shapes does not ship")
+def test_shapes_follow_compositions_held_out_of_training() -> None:
+    held_out = compositions("test")
+    wanted = [held_out[i * 7919 % len(held_out)] for i in range(150)]
+    drawn = lv.load("image-shapes", device="cpu").sample(150, prompt=[caption(a) for a in wanted], seed=0)
+    found = probe(np.stack([np.asarray(item) for item in drawn]))
+    for name, bar in {"shape": 0.9, "colour": 0.9, "count": 0.75, "position": 0.75}.items():
+        right = np.mean([getattr(f, name) == getattr(w, name) for f, w in zip(found, wanted, strict=True)])
+        assert right >= bar, (name, right)  # the card's bar less the spread of 150 samples
+
+
+@pytest.mark.slow
+@pytest.mark.skipif("image-emoji" not in NAMES, reason="image-emoji does not ship")
+def test_an_asked_hue_leads() -> None:
+    prompts = [(hue, thing) for thing in ("apple", "heart", "rocket", "tulip", "book") for hue in HUES]
+    drawn = lv.load("image-emoji", device="cpu").sample(
+        len(prompts), prompt=[" ".join(p) for p in prompts], seed=0
+    )
+    led = [leading_hue(np.asarray(item)) for item in drawn]
+    assert np.mean([found == hue for found, (hue, _) in zip(led, prompts, strict=True)]) >= 0.5
