@@ -46,8 +46,7 @@ def show(line):
 settings = {"steps": args.steps, "batch": args.batch, "size": args.size}
 if args.folder is None:
     args.folder = toy_folder(Path(args.out) / "pictures")
-    network = {"name": "dit", "width": 64, "depth": 3, "heads": 4, "mlp_ratio": 3.0}
-    settings |= {"lr": 4e-3, "warmup": 20, "model": {"network": network}}
+    settings |= {"lr": 4e-3, "warmup": 20, "model": {"network": {"width": 64, "depth": 3, "heads": 4}}}
 model = lv.train(args.folder, out=f"{args.out}/model", watch=show, **settings)
 print(model)
 

@@ -182,7 +182,7 @@ def _nodes(tree: Any) -> Iterator[dict[str, Any]]:
 
 
 def _parts_inside(config: Mapping[str, Any], path: Path) -> dict[str, Any]:
-    """The configuration with the folders of its parts (autoencoder, text encoder) resolved below the model's own.
+    """The configuration with the folders of its parts (autoencoder, text encoder) found below its own.
 
     Raises:
         FolderError: a part that lies elsewhere: a model from a stranger does not choose what is read here.

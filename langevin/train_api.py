@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from langevin.assembly import build_model, save_model
+from langevin.assembly import build_model, pick_device, save_model
 from langevin.core.model import Model
 from langevin.core.progress import bar
 from langevin.core.training.log import Log
@@ -86,21 +87,26 @@ def run(
     model = build_model({**node, "training": training, "data": _record(config["data"])}, settings.seed)
     out = Path(config.get("out") or Path("runs") / model.name)
     out.mkdir(parents=True, exist_ok=True)
-    trainer = Trainer(model, opened, settings, out, _device(config.get("device")))
-    resumed = trainer.resume() if config.get("resume", True) else False
-    with Log(out, append=resumed) as log:
-        lines = trainer.run()
-        total = -(-(settings.steps - trainer.step) // settings.log)
-        try:
-            for line in bar(lines, total, f"training {model.name}, lines of {settings.log} steps", progress):
-                log.write(line)
-                if watch is not None:
-                    watch(line)
-                if settings.show and line.step % settings.show < settings.log:
-                    _show(model, trainer, out / f"samples-{line.step:07d}.png")
-        except KeyboardInterrupt:
-            trainer.save()
-            raise
+    with _processes(config.get("device")) as device:
+        trainer = Trainer(model, opened, settings, out, device)
+        resumed = trainer.resume() if config.get("resume", True) else False
+        first = trainer.rank == 0
+        with Log(out, append=resumed) if first else contextlib.nullcontext() as log:
+            lines = trainer.run()
+            total = -(-(settings.steps - trainer.step) // settings.log)
+            what = f"training {model.name}, lines of {settings.log} steps"
+            try:
+                for line in bar(lines, total, what, progress if first else False):
+                    if log is None:
+                        continue
+                    log.write(line)
+                    if watch is not None:
+                        watch(line)
+                    if settings.show and line.step % settings.show < settings.log:
+                        _show(model, trainer, out / f"samples-{line.step:07d}.png")
+            except KeyboardInterrupt:
+                trainer.save()
+                raise
     _load(model, trainer)
     _measure(model, opened)
     if trainer.rank == 0:
@@ -112,7 +118,8 @@ def run(
 def _record(data: Mapping[str, Any]) -> dict[str, Any]:
     """Where the data came from, in plain values; an object is named by its type."""
     plain = (bool, int, float, str, dict, list)
-    return {k: v if isinstance(v, plain) else type(v).__name__ for k, v in data.items() if v is not None}
+    named = {k: str(v) if isinstance(v, Path) else v for k, v in data.items() if v is not None}
+    return {k: v if isinstance(v, plain) else type(v).__name__ for k, v in named.items()}
 
 
 def locate(path: Any) -> Any:
@@ -123,10 +130,28 @@ def locate(path: Any) -> Any:
     return path
 
 
-def _device(name: Any) -> str:
-    from langevin.assembly import pick_device
+@contextlib.contextmanager
+def _processes(name: Any) -> Iterator[str]:
+    """The device of this process, joined with the others that ``torchrun`` or ``accelerate launch`` started.
 
-    return pick_device(name)
+    Args:
+        name: the device asked for; when None the best there is, which is a GPU for each process of a machine.
+    """
+    import torch
+    import torch.distributed as dist
+
+    device = pick_device(name)
+    if int(os.environ.get("WORLD_SIZE", "1")) == 1 or dist.is_initialized():
+        yield device
+        return
+    if device == "cuda":
+        device = f"cuda:{os.environ.get('LOCAL_RANK', '0')}"
+        torch.cuda.set_device(device)
+    dist.init_process_group("nccl" if device.startswith("cuda") else "gloo")
+    try:
+        yield device
+    finally:
+        dist.destroy_process_group()
 
 
 def _load(model: Model, trainer: Trainer) -> None:

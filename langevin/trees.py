@@ -17,7 +17,7 @@ from typing import Any
 
 import yaml
 
-__all__ = ["TreeError", "read", "write"]
+__all__ = ["TreeError", "merge", "read", "write"]
 
 BYTES = 1 << 20
 ENTRIES = 100_000
@@ -67,6 +67,13 @@ def write(tree: Any) -> str:
     if not _equal(read(text), tree):
         raise TreeError("the tree does not survive being written")
     return text
+
+
+def merge(own: Any, given: Any) -> Any:
+    """``own`` with what is given in its place: a dict with a ``name`` as a whole, other dicts key by key."""
+    if not isinstance(own, Mapping) or not isinstance(given, Mapping) or "name" in given:
+        return given
+    return {**own, **{key: merge(own.get(key), value) for key, value in given.items()}}
 
 
 class _Loader(yaml.SafeLoader):

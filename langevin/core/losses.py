@@ -240,12 +240,14 @@ class Objective:
         times: density of the training times.
         weighting: of Gaussian leaves.
         scales: factor of each leaf's loss in the sum; 1 where not given.
+        uncertainty: learn the log-variance of the loss at each noise level (:class:`Uncertainty`), after the weighting.
     """
 
     target: str | dict[str, str] = "velocity"
     times: Times = LogitNormal()
     weighting: Weighting = Uniform()
     scales: Mapping[str, float] | None = None
+    uncertainty: bool = False
 
     def weigh(self, process: Gaussian, loss: Tensor, t: Tensor, target: str) -> Tensor:
         """``loss`` (B,) of a Gaussian leaf under the weighting, carried from its own target to the one in use."""

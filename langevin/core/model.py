@@ -18,7 +18,7 @@ from torch import Tensor
 from langevin.core import grids, likelihood
 from langevin.core.denoiser import Denoiser, NetworkDenoiser
 from langevin.core.keep import Keep, Known, paste
-from langevin.core.losses import Objective
+from langevin.core.losses import Objective, Times, Uncertainty
 from langevin.core.network import Network
 from langevin.core.processes import Process, State, split
 from langevin.core.progress import bar
@@ -62,6 +62,8 @@ class Model:
     ) -> None:
         self.modality, self.network, self.process = modality, network, process
         self.objective = objective or Objective()
+        if self.objective.uncertainty:
+            network.uncertainty = Uncertainty()  # a part of the network, so that it is trained, averaged and saved
         self.drop = dict(drop or {})
         self.defaults = dict(defaults or {})
         self.config = dict(config or {})
@@ -114,7 +116,12 @@ class Model:
         }
 
     def loss(
-        self, items: Any, conditions: Mapping[str, Sequence[Any]], rng: Stream, rows: tuple[int, int] | None = None
+        self,
+        items: Any,
+        conditions: Mapping[str, Sequence[Any]],
+        rng: Stream,
+        rows: tuple[int, int] | None = None,
+        times: Times | None = None,
     ) -> tuple[Tensor, dict[str, Tensor]]:
         """The training loss of each item, shape (B,), and its parts by leaf.
 
@@ -123,13 +130,20 @@ class Model:
             conditions: raw values by name; names that the network does not take are ignored.
             rng: one row for each item.
             rows: (first, total) of these rows in a batch that processes share.
+            times: a density of times in place of the objective's own.
         """
+        objective = replace(self.objective, times=times) if times is not None else self.objective
         x, mask = self.modality.encode(items)
         known = {name: values for name, values in conditions.items() if name in self.network.conditions}
         condition = self.network.drop(self.parse(known), self.drop, rng)
-        each, parts, _ = losses(
-            self.denoiser, self.objective, _to(x, self.device), condition, rng, _to(mask, self.device), rows
+        each, parts, t = losses(
+            self.denoiser, objective, _to(x, self.device), condition, rng, _to(mask, self.device), rows
         )
+        if self.objective.uncertainty:
+            assert isinstance(t, Tensor)
+            schedule = next(leaf.schedule for leaf in self.process.leaves.values() if leaf.order > 1)  # type: ignore[attr-defined]
+            u = self.network.uncertainty(schedule.log_snr(t.to(each.device)))  # type: ignore[operator]
+            each = each * torch.exp(-u) + u
         return each, parts
 
     def sample(

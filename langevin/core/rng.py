@@ -15,6 +15,7 @@ the dtype asked for. Integers are exact on every device; where a device has no f
 
 from __future__ import annotations
 
+import functools
 import math
 import zlib
 from collections.abc import Iterable, Sequence
@@ -63,10 +64,12 @@ class Stream:
     """An immutable source of random numbers with one key per sample.
 
     Attributes:
-        keys: int64 keys, shape (B,), on the device where draws are made.
+        root: int64 keys, shape (B,), on the device where draws are made.
+        path: names folded in since, of which :attr:`keys` are the hash; a stream that is never drawn from costs nothing.
     """
 
-    keys: Tensor
+    root: Tensor
+    path: tuple[int | str, ...] = ()
 
     @staticmethod
     def of(seed: int, samples: int | Iterable[int], device: torch.device | str = "cpu") -> Stream:
@@ -86,14 +89,21 @@ class Stream:
         return Stream(_mix(start * 3 + _mix(rows + _GOLDEN)))
 
     def __len__(self) -> int:
-        return self.keys.shape[0]
+        return self.root.shape[0]
+
+    @functools.cached_property
+    def keys(self) -> Tensor:
+        """int64 keys, shape (B,), computed when first needed."""
+        keys = self.root
+        for name in self.path:
+            keys = _mix(keys * 3 + _signed(_word(name) * _MULTIPLY_1 + _GOLDEN))
+        return keys
 
     def fold(self, *names: int | str) -> Stream:
         """The stream of a named purpose; different names, or the same in another order, give unrelated numbers."""
-        keys = self.keys
-        for name in names:
-            keys = _mix(keys * 3 + _signed(_word(name) * _MULTIPLY_1 + _GOLDEN))
-        return Stream(keys)
+        if "keys" in self.__dict__:  # hashed already: go on from there
+            return Stream(self.keys, names)
+        return Stream(self.root, self.path + names)
 
     def rows(self, index: Tensor | slice | Sequence[int]) -> Stream:
         """The stream of some of the samples."""

@@ -210,7 +210,7 @@ PAIR = Product(a=Gaussian(), b=Discrete(3))
         (lambda: grids.shifted(4, 0.0), ValueError, "factor must be positive, got 0"),
         (lambda: grids.karras(4, low=2.0, high=1.0)(Gaussian()), ValueError, "0 < low < high"),
         (lambda: grids.karras(4, high=100.0)(Gaussian(EDM())), ValueError, "high <= 80"),
-        (lambda: grids.karras(4)(Product(b=Discrete(3))), ValueError, "'karras' is stated in noise.*'uniform'"),
+        (lambda: grids.karras(4)(Product(b=Discrete(3))), ValueError, "is stated in noise.*'uniform'"),
         (lambda: grids.curvature(4, [])(Gaussian()), ValueError, "density must hold finite numbers"),
         (lambda: grids.curvature(4, [1.0, -1.0])(Gaussian()), ValueError, "density must hold"),
         (lambda: grids.curvature(4, [0.0, 0.0])(Gaussian()), ValueError, "not all 0"),

@@ -99,7 +99,7 @@ def test_wrong_shapes_and_ranges_are_refused() -> None:
 
 
 def test_normals_are_standard_normal() -> None:
-    x = Stream.of(11, 64).normal((64, 4096), torch.float64)
+    x = Stream.of(11, 64).normal((64, 16384), torch.float64)
     n = x.numel()
     assert abs(float(x.mean())) < 4 / math.sqrt(n)
     assert abs(float(x.var()) - 1) < 4 * math.sqrt(2 / n)

@@ -191,9 +191,11 @@ def sample(
     process = denoiser.process
     plan = sampler.plan(process, grid)
     start, evaluations = 0, 0
-    kept: dict[str, Tensor] = {}
+    mine: Memory = None
+    memory: Memory = None
     if resume is not None:
-        start, evaluations, kept, x = resume.index + 1, resume.evaluations, resume.memory, resume.x
+        start, evaluations, x = resume.index + 1, resume.evaluations, resume.x
+        mine, memory = _of(resume.memory, "sampler."), _of(resume.memory, "denoiser.")
     elif x is None:
         if like is None:
             raise ValueError("sample needs a start x, shapes to draw the prior in (like), or a step to resume")
@@ -204,15 +206,13 @@ def sample(
     if first.shape[0] != len(rng):
         raise ValueError(f"{first.shape[0]} samples need as many random streams, got {len(rng)}")
     for move in plan[start:]:
+        posterior: Posterior | None = None
+        key = rng.fold("move", move.index)
         with torch.no_grad():
-            key = rng.fold("move", move.index)
-            posterior: Posterior | None = None
             if move.kind == "renoise":
                 x = renoise(move, process, x, key, mask)
             else:
-                mine = _of(kept, "sampler.")
                 asking = sampler.step(move, process, x, key, mine, mask)
-                memory = _of(kept, "denoiser.")
                 question = next(asking)
                 while True:
                     posterior, memory = denoiser(*question, condition, mask, memory)
@@ -222,12 +222,15 @@ def sample(
                     except StopIteration as done:
                         x, mine = done.value
                         break
-                rows = mine.pop(ROWS, None) if mine else None
-                if rows is not None and memory:
-                    memory = {k: v[rows] for k, v in memory.items()}
-                kept = {f"sampler.{k}": v for k, v in (mine or {}).items()}
-                kept |= {f"denoiser.{k}": v for k, v in (memory or {}).items()}
-        yield Step(move.index, move, x, posterior, kept, evaluations)
+        yield Step(move.index, move, x, posterior, _flat(mine, memory), evaluations)
+
+
+def _flat(mine: Memory, memory: Memory) -> dict[str, Tensor]:
+    """The sampler's and the denoiser's memories as one."""
+    return {
+        **{f"sampler.{name}": value for name, value in (mine or {}).items()},
+        **{f"denoiser.{name}": value for name, value in (memory or {}).items()},
+    }
 
 
 def _of(memory: Mapping[str, Tensor], prefix: str) -> Memory:

@@ -35,7 +35,7 @@ from torch import Tensor
 from langevin.core.posteriors import Point
 from langevin.core.schedules import Schedule
 
-__all__ = ["COORDINATES", "lift", "moments", "quantity", "usable", "variable", "weights"]
+__all__ = ["COORDINATES", "lift", "moments", "quantity", "row", "usable", "variable", "weights"]
 
 COORDINATES = ("x", "eps", "velocity", "v", "sigma")
 
@@ -60,17 +60,27 @@ def usable(of: str, schedule: Schedule, t: float) -> bool:
     return math.isfinite(variable(of, schedule, t))
 
 
+@functools.lru_cache(maxsize=65536)
+def row(of: str, schedule: Schedule, t: float) -> tuple[float, float]:
+    """(c, d) of the quantity m = c x̂ + d ε̂ at time t."""
+    if of == "x":
+        return 1.0, 0.0
+    if of in ("eps", "sigma"):
+        return 0.0, 1.0
+    if of == "velocity":
+        return -1.0, 1.0
+    alpha, sigma = schedule.at(t)
+    norm = math.hypot(alpha, sigma)
+    return -sigma / norm, alpha / norm
+
+
 def quantity(of: str, belief: Point, t: float) -> Tensor:
     """m of a belief at time t, shape of x."""
-    if of == "x":
+    c, d = row(of, belief.schedule, t)
+    if c == 1 and d == 0:
         return belief.x
-    if of in ("eps", "sigma"):
-        return belief.eps
-    if of == "velocity":
-        return belief.eps - belief.x
-    alpha, sigma = belief.schedule.at(t)
-    norm = math.hypot(alpha, sigma)
-    return torch.add(belief.eps * (alpha / norm), belief.x, alpha=-sigma / norm)
+    eps = belief.eps if d == 1 else d * belief.eps
+    return torch.add(eps, belief.x, alpha=c) if c else eps
 
 
 @functools.lru_cache(maxsize=65536)
@@ -132,5 +142,15 @@ def weights(nodes: Sequence[float], start: float, end: float, exponent: float, m
     h = end - start
     z = [(u - start) / h for u in nodes]
     m = [1.0, 0.5] if midpoint and count == 2 else moments(exponent * h, count)
-    powers = torch.tensor([[zj**k for zj in z] for k in range(count)], dtype=torch.float64)
-    return torch.linalg.solve(powers, torch.tensor(m, dtype=torch.float64)).tolist()
+    return [_integral(z, j, m) for j in range(count)]
+
+
+def _integral(z: Sequence[float], j: int, m: Sequence[float]) -> float:
+    """Σ_k m_k [zᵏ] of the Lagrange polynomial that is 1 at z_j and 0 at the other nodes."""
+    powers = [1.0]
+    for i, other in enumerate(z):
+        if i != j:  # times (z − z_i) / (z_j − z_i)
+            gap = z[j] - other
+            raised = [0.0, *powers]
+            powers = [(up - other * low) / gap for up, low in zip(raised, [*powers, 0.0])]
+    return sum(a * b for a, b in zip(powers, m))

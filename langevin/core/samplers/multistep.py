@@ -38,14 +38,14 @@ class _Leaf:
     Attributes:
         weights: of the quantities at t and at the remembered nodes before it, newest first.
         lift: (p, q, u, w) of the effective posterior.
-        correct: weights of the same kind for making the last move again, its end first; empty for no correction.
-        again: (A, B): the corrected state is A x_before + B m̄.
+        again: A of the corrected state A x_before + Σ Bⱼ mⱼ, the last move made again.
+        correct: its Bⱼ, the belief at the end of that move first; empty for no correction.
     """
 
     weights: tuple[float, ...]
     lift: tuple[float, float, float, float]
+    again: float = 0.0
     correct: tuple[float, ...] = ()
-    again: tuple[float, float] = (0.0, 0.0)
 
 
 @dataclass(frozen=True)
@@ -115,14 +115,15 @@ class Multistep(Sampler):
             nodes = [u_t, *seen[: count - 1]]
             b = coordinates.weights(nodes, u_t, u_s, c, self.midpoint)
             correct: tuple[float, ...] = ()
-            again = (0.0, 0.0)
+            again = 0.0
             if self.corrector and last is not None and math.isfinite(u_t):
                 old, start, end, t_old, s_old = last
-                correct = tuple(coordinates.weights([end, *old], start, end, c, self.midpoint))
                 p, q, u, w = coordinates.lift(self.of, schedule, t_old, s_old)
                 alpha, sigma = schedule.at(s_old)
-                again = (alpha * p + sigma * u, alpha * q + sigma * w)
-            out.append(_Leaf(tuple(b), coordinates.lift(self.of, schedule, t, s), correct, again))
+                again, scale = alpha * p + sigma * u, alpha * q + sigma * w
+                mean = coordinates.weights([end, *old], start, end, c, self.midpoint)
+                correct = tuple(scale * weight for weight in mean)
+            out.append(_Leaf(tuple(b), coordinates.lift(self.of, schedule, t, s), again, correct))
             last = (nodes, u_t, u_s, t, s) if finite else None
             seen = [u_t, *seen][:3] if math.isfinite(u_t) else []
         return out
@@ -131,23 +132,21 @@ class Multistep(Sampler):
         self, move: Move, process: Process, x_t: State, rng: Stream, memory: Memory, mask: Tensor | None = None
     ) -> Asking:
         q_t = yield x_t, move.t
-        states, beliefs = split(x_t), split(q_t)
-        x, effective = dict(states), dict(beliefs)
+        beliefs, remembered = split(q_t), memory or {}
+        x, effective = dict(split(x_t)), dict(beliefs)
         kept: dict[str, Tensor] = {}
         for name, plan in move.coefficients.items():
             if plan is None:
-                kept |= {k: v for k, v in (memory or {}).items() if k.split("/")[0] == name}
+                kept |= {k: v for k, v in remembered.items() if k.split("/")[0] == name}
                 continue
             t = of_leaf(move.t, name)
             history = [coordinates.quantity(self.of, beliefs[name], t)]  # type: ignore[arg-type]
-            while memory and f"{name}/{len(history)}" in memory:
-                history.append(memory[f"{name}/{len(history)}"])
+            while (node := remembered.get(f"{name}/{len(history)}")) is not None:
+                history.append(node)
             if plan.correct:
-                assert memory is not None
-                a, b = plan.again
-                x[name] = torch.add(a * memory[f"{name}/x"], _total(plan.correct, history), alpha=b)
+                x[name] = _total(plan.again * remembered[f"{name}/x"], plan.correct, history)
             p, q, u, w = plan.lift
-            m = _total(plan.weights, history)
+            m = _mean(plan.weights, history)
             effective[name] = Point(
                 _line(p, x[name], q, m), _line(u, x[name], w, m), x[name], t, process.leaves[name].schedule  # type: ignore[attr-defined]
             )
@@ -160,12 +159,14 @@ class Multistep(Sampler):
         return x_s, kept or None
 
 
-def _total(weights: Sequence[float], values: Sequence[Tensor]) -> Tensor:
-    """Σ wⱼ vⱼ over as many values as there are weights."""
-    if len(weights) == 1 and weights[0] == 1:
-        return values[0]
-    out = weights[0] * values[0]
-    for weight, value in zip(weights[1:], values[1:], strict=False):
+def _mean(weights: Sequence[float], values: Sequence[Tensor]) -> Tensor:
+    """Σ wⱼ vⱼ over as many values as there are weights; they sum to 1, so that a lone value is itself."""
+    return values[0] if len(weights) == 1 else _total(weights[0] * values[0], weights[1:], values[1:])
+
+
+def _total(out: Tensor, weights: Sequence[float], values: Sequence[Tensor]) -> Tensor:
+    """``out``, which is written to, plus Σ wⱼ vⱼ over as many values as there are weights."""
+    for weight, value in zip(weights, values, strict=False):
         out.add_(value, alpha=weight)
     return out
 

@@ -4,8 +4,8 @@ Everything random in a step — which items, their times, noise and dropped cond
 the global batch). So a resumed run repeats the uninterrupted one, and two processes give the losses of one with the same
 global batch. A checkpoint is whole or absent.
 
-The loop itself needs torch alone. Where accelerate is installed it supplies device placement, mixed precision and
-gradient reduction across processes.
+The loop needs torch alone. Where ``torch.distributed`` is initialised, every process takes its rows of the global batch
+and gradients are averaged over the processes; the first one writes.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ import torch
 from torch import Tensor, nn
 
 from langevin.core.errors import unknown
+from langevin.core.losses import LossAdaptive
 from langevin.core.rng import Stream
 from langevin.core.training import checkpoint, ema
 from langevin.core.training.data import Dataset, Order
@@ -142,6 +143,9 @@ class Trainer:
         if settings.constant:
             rules[0] = ema.Constant(settings.constant)
         self.rules = rules
+        times = getattr(getattr(self.model, "objective", None), "times", None)
+        self.times = times if isinstance(times, LossAdaptive) else None
+        self.seen = self.times.start() if self.times else torch.zeros(0)
         self.averages = [{k: v.detach().clone() for k, v in self.network.state_dict().items()} for _ in rules]
 
     def _optimizer(self) -> torch.optim.Optimizer:
@@ -187,19 +191,26 @@ class Trainer:
         share = settings.batch // settings.accumulate
         mine = share // self.world
         total, parts = 0.0, {}  # type: ignore[var-annotated]
+        density = self.times.bind(self.seen) if self.times else None
+        extra = {"times": density} if density else {}
+        drawn: list[tuple[Tensor, Tensor]] = []
         for k in range(settings.accumulate):
             low = k * share + self.rank * mine
             rows = range(low, low + mine)
             items, conditions = self.data.batch([indices[i] for i in rows])
             rng = Stream.of(settings.seed, rows).fold("train", self.step)
             with self._autocast():
-                losses, split = self.model.loss(items, conditions, rng, rows=(low, settings.batch))
+                losses, split = self.model.loss(items, conditions, rng, rows=(low, settings.batch), **extra)
+            if density:
+                drawn.append((density(rng.fold("time")), losses.detach()))
             loss = losses.mean() / settings.accumulate
             loss.backward()
             total += loss.item()
             for name, value in split.items():
                 parts[name] = parts.get(name, 0.0) + value.detach().mean().item() / settings.accumulate
         total, parts = self._reduce(total, parts)
+        if self.times:
+            self.seen = self.times.observe(self.seen, *self._gather(drawn))
         if not math.isfinite(total):
             raise FloatingPointError(
                 f"the loss is {total} at step {self.step}; lower training.lr ({settings.lr}) or check the data for NaN"
@@ -229,10 +240,23 @@ class Trainer:
             if p.grad is not None:
                 dist.all_reduce(p.grad)
                 p.grad /= self.world
-        values = torch.tensor([total, *parts.values()], dtype=torch.float64)
+        # NCCL reduces what is on GPUs, gloo what is on the CPU
+        where = self.device if dist.get_backend() == "nccl" else "cpu"
+        values = torch.tensor([total, *parts.values()], dtype=torch.float64, device=where)
         dist.all_reduce(values)
         values /= self.world
         return values[0].item(), dict(zip(parts, values[1:].tolist(), strict=True))
+
+    def _gather(self, drawn: list[tuple[Tensor, Tensor]]) -> tuple[Tensor, Tensor]:
+        """Times and losses of a step from all processes, in the order of the global batch's processes."""
+        t, loss = (torch.cat([pair[i].cpu().double() for pair in drawn]) for i in (0, 1))
+        if self.world == 1:
+            return t, loss
+        import torch.distributed as dist
+
+        parts: list[Any] = [None] * self.world
+        dist.all_gather_object(parts, (t, loss))
+        return torch.cat([p[0] for p in parts]), torch.cat([p[1] for p in parts])
 
     def averaged(self, index: int = 0) -> dict[str, Tensor]:
         """The averaged weights that become the model."""
@@ -244,6 +268,8 @@ class Trainer:
         for i, average in enumerate(self.averages):
             tensors |= {f"average.{i}.{k}": v for k, v in average.items()}
         tensors |= checkpoint.optimizer_tensors(self.optimizer)
+        if self.times:
+            tensors["times.seen"] = self.seen
         return tensors, {"step": self.step, "settings": _plain(asdict(self.settings)), "items": len(self.data)}
 
     def save(self) -> None:
@@ -276,6 +302,8 @@ class Trainer:
             for name in average:
                 average[name].copy_(tensors[f"average.{i}.{name}"])
         checkpoint.load_optimizer(self.optimizer, tensors)
+        if self.times:
+            self.seen = tensors["times.seen"]
         self.step = meta["step"]
         return True
 

@@ -6,6 +6,8 @@ from typing import Any
 
 import numpy as np
 
+from langevin.trees import merge
+
 __all__ = ["defaults"]
 
 
@@ -14,7 +16,7 @@ def defaults(data: Any, given: dict[str, Any]) -> dict[str, Any]:
 
     Args:
         data: an image data set.
-        given: keys of a model's configuration that stand as they are.
+        given: keys of a model's configuration that stand as they are; see :func:`langevin.trees.merge`.
 
     Raises:
         ValueError: pictures of unequal sizes; open the data with a size.
@@ -26,7 +28,9 @@ def defaults(data: Any, given: dict[str, Any]) -> dict[str, Any]:
     shape = shapes.pop()
     side, channels = min(shape[:2]), 1 if len(shape) == 2 else shape[2]
     patch = next((p for p in (4, 2) if side % p == 0), 1) if side <= 48 else next((p for p in (8, 4, 2) if side % p == 0), 1)
-    network = given.get("network") or _network((side // patch) ** 2)
+    if isinstance(given.get("modality"), dict):
+        patch = given["modality"].get("patch", patch)
+    network = merge(_network((side // patch) ** 2), given.get("network", {}))
     width = network.get("width", 256)
     conditions: dict[str, Any] = {}
     if "prompt" in values:
@@ -55,7 +59,8 @@ def defaults(data: Any, given: dict[str, Any]) -> dict[str, Any]:
         "licence": getattr(data, "licence", None),
         "attribution": getattr(data, "attribution", None),
     }
-    return {k: v for k, v in {**own, **given}.items() if v is not None}
+    both = {**own, **{key: merge(own.get(key), value) for key, value in given.items()}}
+    return {key: value for key, value in both.items() if value is not None}
 
 
 def _network(tokens: int) -> dict[str, Any]:

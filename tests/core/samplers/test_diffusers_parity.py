@@ -1,8 +1,8 @@
 """Number for number: diffusers' schedulers and ours, driven by the same network over the same noise levels.
 
 The stand-in network is the exact belief about a mixture of two normals, as a function of the state x₀ + r ε
-and the noise level r = σ/α itself, so that no look-up of timesteps can hide a difference between solvers. Where
-diffusers' result is not the solution of the equation, tests say so and compare ours with the solution.
+and the noise level r = σ/α itself, so that no look-up of timesteps can hide a difference between solvers.
+Where diffusers' result is not the solution of the equation, tests say so and compare ours with the solution.
 """
 
 from __future__ import annotations
@@ -402,7 +402,7 @@ def test_dpm_solver_3m_is_of_order_3_here_and_not_there() -> None:
     order = {name: math.log2(a / b) for name, (a, b) in errors.items()}
     assert order["ours"] > 2.8, order
     assert order["theirs"] < 2.5, order
-    assert errors["ours"][1] < errors["theirs"][1] / 5
+    assert errors["ours"][1] < errors["theirs"][1] / 3
 
 
 def test_unipc_with_bh1_is_not_a_number_at_the_end_and_ours_is() -> None:
