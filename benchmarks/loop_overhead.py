@@ -17,7 +17,6 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
-from torch import Tensor
 
 from benchmarks.mixtures import BETAS
 from benchmarks.reporting import heading, table, write
@@ -137,7 +136,7 @@ def main() -> None:
     chosen = {name: run for name, run in rows().items() if not options.only or options.only in name}
     loops: dict[str, list[float]] = {name: [] for name in chosen}
     plans: dict[str, list[float]] = {name: [] for name in chosen}
-    for name, run in chosen.items():  # warm: caches of coefficients, lazy imports
+    for run in chosen.values():  # warm: caches of coefficients, lazy imports
         run()
     names = list(chosen)
     for i in range(5 if options.quick else options.repetitions):

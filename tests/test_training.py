@@ -161,10 +161,14 @@ def test_learned_uncertainty_and_adaptive_times_train_and_resume(pictures: Path,
     model = {**SMALL, "objective": {"uncertainty": True, "times": {"name": "loss-adaptive", "bins": 8}}}
     settings = {"batch": 8, "model": model, "log": 2, "save": 2, "decay": "constant", "lr": 3e-3}
     whole: list[float] = []
-    straight = lv.train(str(pictures), steps=6, out=tmp_path / "a", watch=lambda p: whole.append(p.loss), **settings)
+    straight = lv.train(
+        str(pictures), steps=6, out=tmp_path / "a", watch=lambda p: whole.append(p.loss), **settings
+    )
     parts: list[float] = []
     for steps in (2, 6):
-        lv.train(str(pictures), steps=steps, out=tmp_path / "b", watch=lambda p: parts.append(p.loss), **settings)
+        lv.train(
+            str(pictures), steps=steps, out=tmp_path / "b", watch=lambda p: parts.append(p.loss), **settings
+        )
     assert parts == whole
     assert straight.network.uncertainty.linear.weight.abs().max() > 0
     assert lv.load(tmp_path / "a", device="cpu").sample(1, label="dark", steps=2)[0].size == (8, 8)

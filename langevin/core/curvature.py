@@ -72,7 +72,9 @@ def measure(
     size = third.square().mean((1, 2)).pow(1 / 8)  # the fourth root of the root mean square
     # the difference of four nodes stands at their middle; ends take the nearest value, and neighbours are averaged
     size = torch.cat([size[:1].expand(2), size, size[-1:].expand(1)]).flip(0)
-    size = torch.nn.functional.avg_pool1d(torch.nn.functional.pad(size[None, None], (2, 2), mode="replicate"), 5, 1)[0, 0]
+    size = torch.nn.functional.avg_pool1d(
+        torch.nn.functional.pad(size[None, None], (2, 2), mode="replicate"), 5, 1
+    )[0, 0]
     slots = torch.nn.functional.interpolate(size[None, None], slices, mode="linear")[0, 0]
     slots = slots / slots.mean()
     # no slice may be starved: a pilot's smoothness at an end says little about a guided run of few steps

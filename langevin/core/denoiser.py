@@ -157,5 +157,7 @@ class NetworkDenoiser(Denoiser):
 
     def _cast(self, x: State) -> State:
         if isinstance(x, dict):
-            return {name: part.to(self.dtype) if part.is_floating_point() else part for name, part in x.items()}
+            return {
+                name: part.to(self.dtype) if part.is_floating_point() else part for name, part in x.items()
+            }
         return x.to(self.dtype) if x.is_floating_point() else x

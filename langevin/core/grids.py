@@ -76,7 +76,9 @@ def _grid(name: str, steps: int, rule: Callable[[Schedule], Sequence[float]], **
 
     def checked(schedule: Schedule | None) -> Sequence[float]:
         if schedule is None:
-            raise ValueError(f"the grid {name!r} is stated in noise levels; a process without Gaussian leaves needs 'uniform'")
+            raise ValueError(
+                f"the grid {name!r} is stated in noise levels; a process without Gaussian leaves needs 'uniform'"
+            )
         return rule(schedule)
 
     return Grid(name, steps, checked, settings)
@@ -111,7 +113,9 @@ def _bounds(schedule: Schedule, low: float | None, high: float | None) -> tuple[
     low = min(first, end / 10) if low is None else low
     high = min(end, 80.0) if high is None else high
     if not 0 < low < high <= end:
-        raise ValueError(f"noise levels must satisfy 0 < low < high <= {end:g}, got low={low:g}, high={high:g}")
+        raise ValueError(
+            f"noise levels must satisfy 0 < low < high <= {end:g}, got low={low:g}, high={high:g}"
+        )
     return low, high
 
 
@@ -195,7 +199,9 @@ def shifted(steps: int, factor: float = 3.0) -> Grid:
     return _grid(
         "shifted",
         steps,
-        lambda _: [factor * t / (1 + (factor - 1) * t) for t in (1 - i / steps for i in range(steps))] + [0.0],
+        lambda _: (
+            [factor * t / (1 + (factor - 1) * t) for t in (1 - i / steps for i in range(steps))] + [0.0]
+        ),
         factor=factor,
     )
 

@@ -47,7 +47,9 @@ class Keep:
         """
         chosen = self.select(shape)
         if chosen.shape != tuple(shape):
-            raise ValueError(f"keep={self.name} selects on a grid of {tuple(chosen.shape)}, the sample has {tuple(shape)}")
+            raise ValueError(
+                f"keep={self.name} selects on a grid of {tuple(chosen.shape)}, the sample has {tuple(shape)}"
+            )
         if bool(chosen.all()):
             raise ValueError(f"keep={self.name} keeps all of the sample; nothing is left to generate")
         return chosen
@@ -89,8 +91,17 @@ def box(top: int, left: int, height: int, width: int) -> Keep:
 
     def select(shape: Sequence[int]) -> Tensor:
         rows, columns = shape[-2:]
-        if not (0 <= top and 0 <= left and height > 0 and width > 0 and top + height <= rows and left + width <= columns):
-            raise ValueError(f"box({top}, {left}, {height}, {width}) does not lie in a picture of {rows} x {columns}")
+        if not (
+            top >= 0
+            and left >= 0
+            and height > 0
+            and width > 0
+            and top + height <= rows
+            and left + width <= columns
+        ):
+            raise ValueError(
+                f"box({top}, {left}, {height}, {width}) does not lie in a picture of {rows} x {columns}"
+            )
         chosen = torch.zeros(tuple(shape), dtype=torch.bool)
         chosen[..., top : top + height, left : left + width] = True
         return chosen
@@ -187,7 +198,11 @@ class Known(Denoiser):
             sure = torch.full_like(leaf.logits, -torch.inf).scatter(-1, known[..., None], 0.0)
             return Categorical(torch.where(_wide(chosen, known)[..., None], sure, leaf.logits))
         process: Any = self.process.leaves[name]
-        exact = process.posterior(known, x_t, t) if leaf.vector.shape != x_t.shape else Tangent(_arc(x_t, known), x_t)
+        exact = (
+            process.posterior(known, x_t, t)
+            if leaf.vector.shape != x_t.shape
+            else Tangent(_arc(x_t, known), x_t)
+        )
         picked = chosen.reshape(chosen.shape + (1,) * (leaf.vector.ndim - chosen.ndim))
         return replace(leaf, vector=torch.where(picked, exact.vector, leaf.vector))
 

@@ -61,9 +61,11 @@ def log_likelihood(
     if not isinstance(leaf, Gaussian):
         raise TypeError("log_likelihood needs a process of one Gaussian leaf")
     if leaf.centred:
-        raise ValueError("a centred leaf has a density on the centred subspace only; log_likelihood does not cover it")
+        raise ValueError(
+            "a centred leaf has a density on the centred subspace only; log_likelihood does not cover it"
+        )
     schedule = leaf.schedule
-    times = [t for t in times_of(grid or grids.uniform(50), denoiser.process)]
+    times = times_of(grid or grids.uniform(50), denoiser.process)
     rising = sorted({start, *(t for t in times if isinstance(t, float) and t > start)})
     size = x[0].numel() if mask is None else None
     directions = _probes(x, rng, probes, exact, leaf, mask)
@@ -90,7 +92,9 @@ def log_likelihood(
     alpha_1, sigma_1 = schedule.at(rising[-1])
     scale = sigma_1 / (alpha_1 + sigma_1)
     count = torch.full_like(total, size) if size is not None else _count(x, leaf, mask)
-    normal = -0.5 * leaf.fill((y / scale) ** 2, mask).flatten(1).sum(1) - count * (0.5 * math.log(2 * math.pi) + math.log(scale))
+    normal = -0.5 * leaf.fill((y / scale) ** 2, mask).flatten(1).sum(1) - count * (
+        0.5 * math.log(2 * math.pi) + math.log(scale)
+    )
     return normal + total + count * math.log(alpha / (alpha + sigma))
 
 
@@ -103,7 +107,9 @@ def _count(x: Tensor, leaf: Gaussian, mask: Tensor | None) -> Tensor:
     return leaf.fill(torch.ones_like(x), mask).flatten(1).sum(1)
 
 
-def _probes(x: Tensor, rng: Stream, probes: int, exact: bool, leaf: Gaussian, mask: Tensor | None) -> list[Tensor]:
+def _probes(
+    x: Tensor, rng: Stream, probes: int, exact: bool, leaf: Gaussian, mask: Tensor | None
+) -> list[Tensor]:
     if exact:
         eye = torch.eye(x[0].numel(), dtype=x.dtype, device=x.device)
         return [row.reshape(1, *x.shape[1:]).expand_as(x) for row in eye]
@@ -111,7 +117,9 @@ def _probes(x: Tensor, rng: Stream, probes: int, exact: bool, leaf: Gaussian, ma
     return [leaf.fill((key.uniform(x.shape, x.dtype) < 0.5).to(x) * 2 - 1, mask) for key in keys]
 
 
-def _divergence(u: Callable[[Tensor], Tensor], y: Tensor, directions: list[Tensor], exact: bool) -> tuple[Tensor, Tensor]:
+def _divergence(
+    u: Callable[[Tensor], Tensor], y: Tensor, directions: list[Tensor], exact: bool
+) -> tuple[Tensor, Tensor]:
     """(u(y), Σᵢ vᵢᵀ J vᵢ over probes — their mean, or their sum when they are the axes)."""
     total = torch.zeros(y.shape[0], dtype=y.dtype, device=y.device)
     value, pull, *_ = torch.func.vjp(u, y)

@@ -132,7 +132,9 @@ class LossAdaptive:
         index = (t.detach().cpu() * self.bins).long().clamp(0, self.bins - 1)
         new = seen.clone()
         total = torch.zeros_like(seen).index_add_(0, index, loss.detach().cpu().double() ** 2)
-        count = torch.zeros_like(seen).index_add_(0, index, torch.ones_like(loss, dtype=torch.float64, device="cpu"))
+        count = torch.zeros_like(seen).index_add_(
+            0, index, torch.ones_like(loss, dtype=torch.float64, device="cpu")
+        )
         hit = count > 0
         new[hit] = self.decay * seen[hit] + (1 - self.decay) * total[hit] / count[hit]
         return new
@@ -255,13 +257,17 @@ class Objective:
             return loss
         flat = t if t.ndim == 1 else t.flatten(1).amax(1)
         flat = flat.double() if flat.device.type != "mps" else flat
-        flat = flat.clamp(1e-7, 1 - 1e-7)  # at an end a weight is its limit, of which the factors are 0 and infinite
+        flat = flat.clamp(
+            1e-7, 1 - 1e-7
+        )  # at an end a weight is its limit, of which the factors are 0 and infinite
         log_snr = process.schedule.log_snr(flat)
         weight = self.weighting(log_snr)
         if self.weighting.target is not None:
             like = torch.empty_like(log_snr)
             stated, used = (
-                parametrisations.determinant(k, process.schedule, flat.to(like.dtype), like, process.sigma_data)
+                parametrisations.determinant(
+                    k, process.schedule, flat.to(like.dtype), like, process.sigma_data
+                )
                 for k in (self.weighting.target, target)
             )
             weight = weight * (torch.as_tensor(stated) / torch.as_tensor(used)) ** 2

@@ -6,7 +6,6 @@ are numbered: sample i of a seed is the same whatever the batch size, and a run 
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields, replace
 from pathlib import Path
@@ -16,6 +15,7 @@ import torch
 from torch import Tensor
 
 from langevin.core import grids, likelihood
+from langevin.core.batches import join, pick, slerp, to
 from langevin.core.denoiser import Denoiser, NetworkDenoiser
 from langevin.core.keep import Keep, Known, paste
 from langevin.core.losses import Objective, Times, Uncertainty
@@ -63,7 +63,9 @@ class Model:
         self.modality, self.network, self.process = modality, network, process
         self.objective = objective or Objective()
         if self.objective.uncertainty:
-            network.uncertainty = Uncertainty()  # a part of the network, so that it is trained, averaged and saved
+            network.uncertainty = (
+                Uncertainty()
+            )  # a part of the network, so that it is trained, averaged and saved
         self.drop = dict(drop or {})
         self.defaults = dict(defaults or {})
         self.config = dict(config or {})
@@ -137,7 +139,7 @@ class Model:
         known = {name: values for name, values in conditions.items() if name in self.network.conditions}
         condition = self.network.drop(self.parse(known), self.drop, rng)
         each, parts, t = losses(
-            self.denoiser, objective, _to(x, self.device), condition, rng, _to(mask, self.device), rows
+            self.denoiser, objective, to(x, self.device), condition, rng, to(mask, self.device), rows
         )
         if self.objective.uncertainty:
             assert isinstance(t, Tensor)
@@ -200,7 +202,9 @@ class Model:
         if strength is not None and start is None:
             raise ValueError("strength says how far to go from start; give start as well")
         if (keep is None) != (like is None):
-            raise ValueError("like and keep go together: like has the known values, keep says which of them count")
+            raise ValueError(
+                "like and keep go together: like has the known values, keep says which of them count"
+            )
         spec, conditions = self._spec(conditions)
         n = _count(start if start is not None else like, noise) if n is None else n
         n, raw = broadcast_conditions(conditions, n, self.conditions)
@@ -225,14 +229,29 @@ class Model:
         while done < n:
             rows = range(done, min(done + size, n))
             try:
-                parts.append(self._batch(run, rows, raw, seed, known, known_mask, chosen, start, noise, spec, progress, watching))
+                parts.append(
+                    self._batch(
+                        run,
+                        rows,
+                        raw,
+                        seed,
+                        known,
+                        known_mask,
+                        chosen,
+                        start,
+                        noise,
+                        spec,
+                        progress,
+                        watching,
+                    )
+                )
             except torch.OutOfMemoryError:
                 if size == 1:
                     raise
                 size = (size + 1) // 2
                 continue
             done = rows.stop
-        state, mask = _join([p[0] for p in parts]), _join([p[1] for p in parts])
+        state, mask = join([p[0] for p in parts]), join([p[1] for p in parts])
         record = {
             "model": self.source or self.name,
             **run.about,
@@ -245,7 +264,9 @@ class Model:
             "licence": self.config.get("licence"),
             "attribution": self.config.get("attribution"),
         }
-        return self.modality.collect(state, mask, record, raw, _listed(like) if keep is not None else None, keep)
+        return self.modality.collect(
+            state, mask, record, raw, _listed(like) if keep is not None else None, keep
+        )
 
     def _batch(
         self,
@@ -267,24 +288,28 @@ class Model:
         condition = self.network.embed(self.parse({k: [v[i] for i in rows] for k, v in raw.items()}))
         here = slice(rows.start, rows.stop)
         if known is not None:
-            like, mask = _pick(known, here), _pick(known_mask, here)
+            like, mask = pick(known, here), pick(known_mask, here)
         else:
-            like, mask = self.modality.blank(rows, rng, {k: [v[i] for i in rows] for k, v in raw.items()}, spec)
-        like, mask = _to(like, self.device), _to(mask, self.device)
+            like, mask = self.modality.blank(
+                rows, rng, {k: [v[i] for i in rows] for k, v in raw.items()}, spec
+            )
+        like, mask = to(like, self.device), to(mask, self.device)
         denoiser: Denoiser = run.guidance(self.denoiser) if run.guidance else self.denoiser
-        x: State | None = _to(_pick(noise, here), self.device)
+        x: State | None = to(pick(noise, here), self.device)
         if start is not None:
             x = self.process.corrupt(like, run.times[0], rng.fold("start"), mask=mask)
-        where = _to(_pick(chosen, here), self.device)
+        where = to(pick(chosen, here), self.device)
         if where is not None:
             denoiser = Known(denoiser, like, where)
         moves = len(run.sampler.plan(self.process, run.times))
-        stepping = drive(denoiser, run.sampler, run.times, rng, x=x, like=like, condition=condition, mask=mask)
+        stepping = drive(
+            denoiser, run.sampler, run.times, rng, x=x, like=like, condition=condition, mask=mask
+        )
         with torch.no_grad():
             for step in bar(stepping, moves, f"samples {rows.start}–{rows.stop - 1}", progress):
                 watching(step, denoiser)
         state = paste(step.x, like, where) if where is not None else step.x
-        return _to(state, "cpu"), _to(mask, "cpu")
+        return to(state, "cpu"), to(mask, "cpu")
 
     def _spec(self, given: Mapping[str, Any]) -> tuple[Any, dict[str, Any]]:
         """The modality's spec from the keywords that are its fields, and the other keywords."""
@@ -313,15 +338,16 @@ class Model:
             raise ValueError(f"{len(listed)} objects for {n} samples; give one, or one for each")
         state, mask = self.modality.encode(listed)
         if len(listed) == 1 and n > 1:
-            state = {k: v.expand(n, *v.shape[1:]) for k, v in state.items()} if isinstance(state, dict) else state.expand(n, *state.shape[1:])  # fmt: skip
-            mask = mask.expand(n, *mask.shape[1:]) if mask is not None else None
+            state, mask = (pick(part, torch.zeros(n, dtype=torch.long)) for part in (state, mask))
         return state, mask
 
     def vary(self, item: Any, amount: float = 0.3, n: int = 4, **options: Any) -> Any:
         """``n`` variations of an object: noised to the time ``amount`` and sampled again. Options as for :meth:`sample`."""
         return self.sample(n, start=item, strength=amount, **options)
 
-    def invert(self, items: Any, *, steps: int = 50, guidance: float | Guidance | None = 1.0, **conditions: Any) -> State:
+    def invert(
+        self, items: Any, *, steps: int = 50, guidance: float | Guidance | None = 1.0, **conditions: Any
+    ) -> State:
         """The noise from which the deterministic flow makes these objects: states at t = 1, for ``sample(noise=…)``.
 
         Args:
@@ -350,10 +376,16 @@ class Model:
         condition = self.network.embed(self.parse(raw))
         rng = Stream.of(0, n).fold("invert")
         for step in drive(  # noqa: B007
-            denoiser, run.sampler, run.times, rng, x=_to(state, self.device), condition=condition, mask=_to(mask, self.device)
+            denoiser,
+            run.sampler,
+            run.times,
+            rng,
+            x=to(state, self.device),
+            condition=condition,
+            mask=to(mask, self.device),
         ):
             pass
-        return _to(step.x, "cpu")
+        return to(step.x, "cpu")
 
     def interpolate(self, a: Any, b: Any, n: int = 7, *, steps: int = 50, **conditions: Any) -> Any:
         """``n`` objects from ``a`` to ``b``: both inverted, their noises joined along the great circle, sampled.
@@ -366,13 +398,17 @@ class Model:
         ends = {k: v if isinstance(v, (list, tuple)) else [v, v] for k, v in conditions.items()}
         noise = self.invert([a, b], steps=steps, **ends)  # type: ignore[arg-type]
         weights = torch.linspace(0, 1, n)
-        path: dict[str, Any] = {k: [v[0] if w < 0.5 else v[-1] for w in weights.tolist()] for k, v in ends.items()}
-        start = {name: _slerp(part[0], part[1], weights) for name, part in split(noise).items()}
+        path: dict[str, Any] = {
+            k: [v[0] if w < 0.5 else v[-1] for w in weights.tolist()] for k, v in ends.items()
+        }
+        start = {name: slerp(part[0], part[1], weights) for name, part in split(noise).items()}
         joined = start if isinstance(noise, dict) else start[""]
         sampler = Multistep(2, of="v", corrector=True)
         return self.sample(n, noise=joined, sampler=sampler, grid=grids.uniform(steps), guidance=1.0, **path)
 
-    def score(self, items: Any, *, steps: int = 50, probes: int = 4, seed: int = 0, **conditions: Any) -> Tensor:
+    def score(
+        self, items: Any, *, steps: int = 50, probes: int = 4, seed: int = 0, **conditions: Any
+    ) -> Tensor:
         """log p of each object in nats under the probability flow, shape (B,): higher is likelier under the model.
 
         Of the state that the modality encodes (latents for a latent model), at noise 1e-3; see
@@ -392,7 +428,7 @@ class Model:
                 state.to(self.device),
                 rng,
                 condition=condition,
-                mask=_to(mask, self.device),
+                mask=to(mask, self.device),
                 grid=grids.uniform(steps),
                 probes=probes,
             ).cpu()
@@ -434,10 +470,10 @@ class Model:
             range(n), Stream.of(seed, n).fold("sample"), {k: list(v) for k, v in raw.items()}, spec
         )
         index = torch.tensor(rows)
-        like, mask = _to(_pick(like, index), self.device), _to(_pick(mask, index), self.device)
+        like, mask = to(pick(like, index), self.device), to(pick(mask, index), self.device)
 
         def of_state(x: State) -> Tensor:
-            values = reward(self.modality.decode(_to(x, "cpu"), _to(mask, "cpu")))
+            values = reward(self.modality.decode(to(x, "cpu"), to(mask, "cpu")))
             return torch.as_tensor(values, dtype=torch.float64)
 
         sampler = Particles(of_state, particles, run.sampler, strength)
@@ -449,10 +485,18 @@ class Model:
             pass
         state = choose(step.x, step.memory, particles, rng)
         first = torch.arange(n) * particles
-        record = {"model": self.source or self.name, **run.about, "seed": seed, "particles": particles, "reward_strength": strength,
-                  "evaluations": step.evaluations, "network_rows": step.evaluations * particles,
-                  "licence": self.config.get("licence"), "attribution": self.config.get("attribution")}  # fmt: skip
-        return self.modality.collect(_to(state, "cpu"), _to(_pick(mask, first), "cpu"), record, raw, None, None)
+        record = {
+            "model": self.source or self.name,
+            **run.about,
+            "seed": seed,
+            "particles": particles,
+            "reward_strength": strength,
+            "evaluations": step.evaluations,
+            "network_rows": step.evaluations * particles * n,
+            "licence": self.config.get("licence"),
+            "attribution": self.config.get("attribution"),
+        }
+        return self.modality.collect(to(state, "cpu"), to(pick(mask, first), "cpu"), record, raw, None, None)
 
     @staticmethod
     def load(path: str | Path, device: str | None = None, dtype: Any = None) -> Model:
@@ -495,40 +539,3 @@ def _count(items: Any, noise: State | None) -> int | None:
         return next(iter(split(noise).values())).shape[0]
     listed = _listed(items)
     return len(listed) if len(listed) > 1 else None
-
-
-def _slerp(a: Tensor, b: Tensor, weights: Tensor) -> Tensor:
-    """Points on the great circle from a to b, (n, …); straight where they are parallel."""
-    cosine = torch.nn.functional.cosine_similarity(a.flatten(), b.flatten(), dim=0).clamp(-1, 1)
-    angle = torch.arccos(cosine)
-    w = weights.reshape(-1, *(1,) * a.ndim).to(a)
-    if angle < 1e-4 or angle > math.pi - 1e-4:
-        return (1 - w) * a + w * b
-    return (torch.sin((1 - w) * angle) * a + torch.sin(w * angle) * b) / torch.sin(angle)
-
-
-def _to(value: Any, device: Any) -> Any:
-    if isinstance(value, dict):
-        return {k: v.to(device) for k, v in value.items()}
-    return None if value is None else value.to(device)
-
-
-def _pick(value: Any, index: Any) -> Any:
-    if isinstance(value, dict):
-        return {k: v[index] for k, v in value.items()}
-    return None if value is None else value[index]
-
-
-def _join(parts: list[Any]) -> Any:
-    """Batches one after another, padded to the longest where they are ragged."""
-    if parts[0] is None:
-        return None
-    if isinstance(parts[0], dict):
-        return {k: _join([p[k] for p in parts]) for k in parts[0]}
-    if len({p.shape[1:] for p in parts}) > 1:
-        longest = [max(sizes) for sizes in zip(*(p.shape[1:] for p in parts), strict=True)]
-        parts = [
-            torch.nn.functional.pad(p, [v for have, want in zip(p.shape[:0:-1], longest[::-1], strict=True) for v in (0, want - have)])
-            for p in parts
-        ]
-    return torch.cat(parts)

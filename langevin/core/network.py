@@ -77,7 +77,9 @@ class Network(nn.Module):
             for name, value in condition.items()
         }
 
-    def drop(self, condition: Mapping[str, Any], rates: Mapping[str, float], rng: Stream) -> dict[str, Embedded]:
+    def drop(
+        self, condition: Mapping[str, Any], rates: Mapping[str, float], rng: Stream
+    ) -> dict[str, Embedded]:
         """Embeddings in which each row is replaced by the null with the rate of its name (classifier-free training)."""
         embedded = self.embed(condition)
         for name, value in embedded.items():
@@ -92,8 +94,9 @@ class Network(nn.Module):
         device = next(self.parameters()).device
         parts = [self.embed(condition) for condition in conditions]
         names = {name for part in parts for name in part}
+        embedders: Mapping[str, Any] = self.conditions  # type: ignore[assignment]
         return {
-            name: cat([part[name] if name in part else self.conditions[name].null(rows, device) for part in parts])  # type: ignore[operator]
+            name: cat([part[name] if name in part else embedders[name].null(rows, device) for part in parts])
             for name in self.conditions
             if name in names
         }
@@ -145,7 +148,9 @@ def _contexts(values: Sequence[Embedded]) -> tuple[Tensor | None, Tensor | None]
     if not values:
         return None, None
     masks = [
-        v.mask if v.mask is not None else torch.ones(v.context.shape[:2], dtype=torch.bool, device=v.context.device)  # type: ignore[union-attr]
+        v.mask
+        if v.mask is not None
+        else torch.ones(v.context.shape[:2], dtype=torch.bool, device=v.context.device)  # type: ignore[union-attr]
         for v in values
     ]
     return torch.cat([v.context for v in values], 1), torch.cat(masks, 1)  # type: ignore[misc]

@@ -95,7 +95,9 @@ def determinant(kind: str, schedule: Schedule, t: Time, like: Tensor, sigma_data
 
 
 @functools.lru_cache(maxsize=65536)
-def _float_inverse(kind: str, schedule: Schedule, t: float, sigma_data: float) -> tuple[float, float, float, float]:
+def _float_inverse(
+    kind: str, schedule: Schedule, t: float, sigma_data: float
+) -> tuple[float, float, float, float]:
     alpha, sigma = schedule.at(t)
     _refuse(kind, alpha == 0, sigma == 0, f"t = {t:g}")
     c, d = _float_row(kind, schedule, t, sigma_data)

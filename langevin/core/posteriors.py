@@ -108,7 +108,9 @@ Posterior: TypeAlias = Leaf | dict[str, Leaf]
 def _combine(weights: Sequence[float], leaves: Sequence[Leaf]) -> Leaf:
     first = leaves[0]
     if any(type(leaf) is not type(first) for leaf in leaves):
-        raise TypeError(f"cannot combine beliefs of different kinds: {[type(leaf).__name__ for leaf in leaves]}")
+        raise TypeError(
+            f"cannot combine beliefs of different kinds: {[type(leaf).__name__ for leaf in leaves]}"
+        )
 
     def total(values: Sequence[Tensor]) -> Tensor:
         if len(values) == 2 and abs(weights[0] + weights[1] - 1) < 1e-12:
@@ -141,7 +143,9 @@ def combine(weights: Sequence[float], posteriors: Sequence[Posterior]) -> Poster
         TypeError: beliefs of different kinds.
     """
     if not posteriors or len(weights) != len(posteriors):
-        raise ValueError(f"combine needs one weight for each posterior, got {len(weights)} and {len(posteriors)}")
+        raise ValueError(
+            f"combine needs one weight for each posterior, got {len(weights)} and {len(posteriors)}"
+        )
     first = posteriors[0]
     if isinstance(first, dict):
         return {name: _combine(weights, [p[name] for p in posteriors]) for name in first}  # type: ignore[index]

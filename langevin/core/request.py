@@ -9,8 +9,8 @@ from typing import Any
 
 from langevin.core import grids
 from langevin.core.denoiser import Denoiser
-from langevin.core.guidance import cfg
 from langevin.core.grids import Grid
+from langevin.core.guidance import cfg
 from langevin.core.processes import Process
 from langevin.core.samplers import Sampler, preset
 from langevin.core.samplers.base import GridLike, times_of
@@ -93,7 +93,9 @@ def resolve(
     weight = guidance if guidance is not None else defaults.get("guidance", 1.0)
     guide = weight if callable(weight) else _weighted(float(weight), negative)
     if callable(weight) and negative:
-        raise ValueError("a negative condition goes with a guidance weight; with an own guidance give it there (cfg(w, negative=…))")
+        raise ValueError(
+            "a negative condition goes with a guidance weight; with an own guidance give it there (cfg(w, negative=…))"
+        )
     about = {
         "sampler": name if isinstance(name, str) else repr(chosen),
         "grid": _described(grid, times),
@@ -115,7 +117,9 @@ def _weighted(weight: float, negative: Mapping[str, Any] | None) -> Guidance | N
     return cfg(weight, negative=dict(negative) if negative else None)
 
 
-def _maker(grid: Any, own: Callable[[int], Grid] | None, defaults: Mapping[str, Any]) -> Callable[[int], Grid]:
+def _maker(
+    grid: Any, own: Callable[[int], Grid] | None, defaults: Mapping[str, Any]
+) -> Callable[[int], Grid]:
     """Number of steps ↦ grid: the one named, the preset's, or uniform; the model's density where curvature is used."""
     make: Callable[[int], Grid] = (lambda n: grids.named(grid, n)) if grid else own or grids.uniform
     if grid == "curvature" or (grid is None and own is grids.curvature):
@@ -152,7 +156,9 @@ def _falling(make: Callable[[int], Grid], count: int, process: Process, strength
     return part
 
 
-def _largest(plan_of: Callable[[int], list[Any]], sampler: Sampler, process: Process, budget: int) -> list[Any]:
+def _largest(
+    plan_of: Callable[[int], list[Any]], sampler: Sampler, process: Process, budget: int
+) -> list[Any]:
     """The longest grid whose plan asks for at most ``budget`` beliefs."""
     if budget < 1:
         raise ValueError(f"evaluations must be at least 1, got {budget}")
@@ -173,7 +179,9 @@ def _largest(plan_of: Callable[[int], list[Any]], sampler: Sampler, process: Pro
     return best
 
 
-def broadcast_conditions(given: Mapping[str, Any], n: int | None, known: Sequence[str]) -> tuple[int, dict[str, list[Any]]]:
+def broadcast_conditions(
+    given: Mapping[str, Any], n: int | None, known: Sequence[str]
+) -> tuple[int, dict[str, list[Any]]]:
     """(number of samples, one value per sample of each condition); a lone value serves all, a list must have n entries.
 
     Raises:
@@ -185,10 +193,14 @@ def broadcast_conditions(given: Mapping[str, Any], n: int | None, known: Sequenc
         if name not in known:
             close = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
             hint = f"; did you mean {close[0]!r}?" if close else ";"
-            raise TypeError(f"this model takes no condition {name!r}{hint} (conditions: {', '.join(known) or 'none'})")
+            raise TypeError(
+                f"this model takes no condition {name!r}{hint} (conditions: {', '.join(known) or 'none'})"
+            )
         if value is None:
             continue
-        listed = isinstance(value, (list, tuple)) or (hasattr(value, "tolist") and getattr(value, "ndim", 0) == 1)
+        listed = isinstance(value, (list, tuple)) or (
+            hasattr(value, "tolist") and getattr(value, "ndim", 0) == 1
+        )
         if listed and n is None:
             n = len(value)
         out[name] = list(value) if listed else [value]
@@ -197,6 +209,8 @@ def broadcast_conditions(given: Mapping[str, Any], n: int | None, known: Sequenc
         raise ValueError(f"n must be a whole number of at least 1, got {n!r}")
     for name, values in out.items():
         if len(values) not in (1, n):
-            raise ValueError(f"{name} has {len(values)} values for {n} samples; give one value, or one for each")
+            raise ValueError(
+                f"{name} has {len(values)} values for {n} samples; give one value, or one for each"
+            )
         out[name] = values * n if len(values) == 1 else values
     return n, out

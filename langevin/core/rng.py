@@ -10,7 +10,7 @@ over the coordinates; normals are Box and Muller's (1958) cosine branch, compute
 the dtype asked for. Integers are exact on every device; where a device has no float64 (MPS) the draw is made on the CPU.
 
     >>> rng = Stream.of(seed=0, samples=4)
-    >>> noise = rng.fold("step", 3).normal((4, 16, 3))          # the same numbers whenever this line runs
+    >>> noise = rng.fold("step", 3).normal((4, 16, 3))  # the same numbers whenever this line runs
 """
 
 from __future__ import annotations
@@ -42,13 +42,13 @@ _MULTIPLY_2 = _signed(0x94D049BB133111EB)
 
 def _shift_xor(z: Tensor, bits: int) -> Tensor:
     """``z ^ (z >>> bits)`` with a logical shift; int64 shifts in torch keep the sign, so its copies are masked off."""
-    return z ^ ((z >> bits) & ((1 << (64 - bits)) - 1))
+    return (z >> bits).bitwise_and_((1 << (64 - bits)) - 1).bitwise_xor_(z)
 
 
 def _mix(z: Tensor) -> Tensor:
     """SplitMix64's finaliser: a bijection of the 64-bit words with full avalanche."""
-    z = _shift_xor(z, 30) * _MULTIPLY_1
-    z = _shift_xor(z, 27) * _MULTIPLY_2
+    z = _shift_xor(z, 30).mul_(_MULTIPLY_1)
+    z = _shift_xor(z, 27).mul_(_MULTIPLY_2)
     return _shift_xor(z, 31)
 
 

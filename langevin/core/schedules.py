@@ -113,7 +113,8 @@ class VP(Schedule):
 
     def __post_init__(self) -> None:
         _check(
-            0 < self.beta_min < self.beta_max, f"VP needs 0 < beta_min < beta_max, got {self.beta_min}, {self.beta_max}"
+            0 < self.beta_min < self.beta_max,
+            f"VP needs 0 < beta_min < beta_max, got {self.beta_min}, {self.beta_max}",
         )
 
     def _log_alpha(self, t: Tensor) -> Tensor:
@@ -197,7 +198,9 @@ class VE(_Exploding):
         )
 
     def __call__(self, t: Tensor) -> tuple[Tensor, Tensor]:
-        return torch.ones_like(t), self.sigma_min * torch.expm1(t * math.log1p(self.sigma_max / self.sigma_min))
+        return torch.ones_like(t), self.sigma_min * torch.expm1(
+            t * math.log1p(self.sigma_max / self.sigma_min)
+        )
 
     def time(self, log_snr: Tensor) -> Tensor:
         sigma = torch.exp(-log_snr / 2)

@@ -30,7 +30,9 @@ def shaped(value: Tensor, like: Tensor) -> Tensor:
     if value.ndim > like.ndim or any(
         a not in (1, b) for a, b in zip(value.shape, like.shape[: value.ndim], strict=True)
     ):
-        raise ValueError(f"times of shape {tuple(value.shape)} do not fit a state of shape {tuple(like.shape)}")
+        raise ValueError(
+            f"times of shape {tuple(value.shape)} do not fit a state of shape {tuple(like.shape)}"
+        )
     return value.reshape(value.shape + (1,) * (like.ndim - value.ndim))
 
 

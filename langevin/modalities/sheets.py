@@ -28,5 +28,8 @@ def sheet(pictures: Sequence[Any], columns: int | None = None, gap: int = 2) -> 
     out = Image.new("RGB", (columns * (width + gap) + gap, rows * (height + gap) + gap), (128, 128, 128))
     for i, picture in enumerate(pictures):
         if picture is not None:
-            out.paste(picture.convert("RGB"), (gap + i % columns * (width + gap), gap + i // columns * (height + gap)))
+            out.paste(
+                picture.convert("RGB"),
+                (gap + i % columns * (width + gap), gap + i // columns * (height + gap)),
+            )
     return out

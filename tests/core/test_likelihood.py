@@ -15,7 +15,9 @@ from langevin.core.rng import Stream
 from langevin.core.schedules import EDM, VP, Cosine, Linear, Schedule, ZeroTerminal
 
 
-@pytest.mark.parametrize("schedule", [Linear(), Cosine(), ZeroTerminal(VP()), EDM(sigma_max=300.0)], ids=lambda s: type(s).__name__)
+@pytest.mark.parametrize(
+    "schedule", [Linear(), Cosine(), ZeroTerminal(VP()), EDM(sigma_max=300.0)], ids=lambda s: type(s).__name__
+)
 @pytest.mark.parametrize("exact", [True, False])
 def test_the_likelihood_of_a_gaussian(schedule: Schedule, exact: bool) -> None:
     mean, std = 0.7, 0.5
@@ -36,7 +38,9 @@ def test_the_likelihood_of_a_gaussian(schedule: Schedule, exact: bool) -> None:
 
 def test_hutchinsons_probes_agree_with_the_exact_divergence_on_average() -> None:
     covariance = torch.tensor([[1.0, 0.6, 0.0], [0.6, 0.8, 0.1], [0.0, 0.1, 0.3]], dtype=torch.float64)
-    denoiser = GaussianDenoiser(Gaussian(Linear()), torch.zeros(3, dtype=torch.float64), covariance=covariance)
+    denoiser = GaussianDenoiser(
+        Gaussian(Linear()), torch.zeros(3, dtype=torch.float64), covariance=covariance
+    )
     x = Stream.of(0, 1).normal((1, 3), torch.float64).expand(64, 3)
     exact = log_likelihood(denoiser, x[:1], Stream.of(2, 1), grid=grids.uniform(60), exact=True)
     guesses = log_likelihood(denoiser, x, Stream.of(2, 64), grid=grids.uniform(60), probes=4)

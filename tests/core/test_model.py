@@ -76,7 +76,9 @@ def test_seeds_reproduce_and_differ(model: lv.Model) -> None:
     assert not torch.allclose(a, c)
 
 
-def test_kept_pixels_are_the_users_own_and_the_rest_is_generated(model: lv.Model, picture: Image.Image) -> None:
+def test_kept_pixels_are_the_users_own_and_the_rest_is_generated(
+    model: lv.Model, picture: Image.Image
+) -> None:
     keep = lv.keep.box(0, 0, 4, 8)
     for sampler in ("angle", "ddpm", "heun", "dpm++2m", "unipc"):
         made = model.sample(2, like=picture, keep=keep, sampler=sampler, label=1)
@@ -87,11 +89,14 @@ def test_kept_pixels_are_the_users_own_and_the_rest_is_generated(model: lv.Model
     assert np.array_equal(np.asarray(outside[0])[4:], np.asarray(picture)[4:])
 
 
-def test_a_variation_goes_to_its_origin_as_the_amount_goes_to_zero(model: lv.Model, picture: Image.Image) -> None:
+def test_a_variation_goes_to_its_origin_as_the_amount_goes_to_zero(
+    model: lv.Model, picture: Image.Image
+) -> None:
     x = model.modality.encode([picture])[0]
     grid = [1.0, 0.8, 0.5, 0.2, 0.02, 0.0]
     distances = [
-        (model.sample(4, start=picture, strength=s, grid=grid).state - x).abs().mean().item() for s in (0.02, 0.2, 0.8)
+        (model.sample(4, start=picture, strength=s, grid=grid).state - x).abs().mean().item()
+        for s in (0.02, 0.2, 0.8)
     ]
     assert distances[0] < 0.1 < distances[2]
     assert distances == sorted(distances)
@@ -200,7 +205,11 @@ def test_a_saved_model_draws_what_it_drew(model: lv.Model, tmp_path) -> None:  #
     model.save(tmp_path / "m")
     again = lv.load(tmp_path / "m", device="cpu")
     assert torch.equal(again.sample(2, label=1).state, model.sample(2, label=1).state)
-    assert sorted(path.name for path in (tmp_path / "m").iterdir()) == ["card.md", "config.yaml", "model.safetensors"]
+    assert sorted(path.name for path in (tmp_path / "m").iterdir()) == [
+        "card.md",
+        "config.yaml",
+        "model.safetensors",
+    ]
 
 
 def test_weights_that_do_not_fit_are_refused_by_name(model: lv.Model, tmp_path) -> None:  # type: ignore[no-untyped-def]

@@ -42,7 +42,9 @@ class Process(ABC):
         """A draw at t = 1 with the shape, dtype and device of ``like``."""
 
     @abstractmethod
-    def corrupt(self, x: State, t: Times, rng: Stream, since: Times = 0.0, mask: Tensor | None = None) -> State:
+    def corrupt(
+        self, x: State, t: Times, rng: Stream, since: Times = 0.0, mask: Tensor | None = None
+    ) -> State:
         """A draw of x_t given x at time ``since`` ≤ t; t = ``since`` gives x back."""
 
     @abstractmethod

@@ -137,7 +137,9 @@ class Discrete(LeafProcess):
         drawn = self._draw(self._uniform_posterior(x_t, posterior, alpha_t, alpha_s), rng.fold("class"))
         return self.fill(torch.where(alpha_s == alpha_t, x_t, drawn), mask)
 
-    def _uniform_posterior(self, x_t: Tensor, posterior: Categorical, alpha_t: Tensor, alpha_s: Tensor) -> Tensor:
+    def _uniform_posterior(
+        self, x_t: Tensor, posterior: Categorical, alpha_t: Tensor, alpha_s: Tensor
+    ) -> Tensor:
         """Σ_k p(x = k) q(x_s | x_t, x = k) for the uniform kernel, (B, …, K)."""
         k = self.classes
         alpha_t, alpha_s = alpha_t[..., None], alpha_s[..., None]
@@ -168,7 +170,9 @@ class Discrete(LeafProcess):
             ValueError: another ``kind``, or "elbo" for the uniform kernel.
         """
         if kind not in (None, "elbo") or (kind == "elbo" and self.kind != "masked"):
-            raise ValueError(f"Discrete(kind={self.kind!r}) has the losses None and, masked, 'elbo'; got {kind!r}")
+            raise ValueError(
+                f"Discrete(kind={self.kind!r}) has the losses None and, masked, 'elbo'; got {kind!r}"
+            )
         logs = posterior.logits.log_softmax(-1)
         error = -logs.gather(-1, x[..., None])[..., 0]
         if self.kind == "uniform":

@@ -47,7 +47,9 @@ class Product(Process):
 
     def _check(self, x: Any) -> None:
         if not isinstance(x, dict):
-            raise TypeError(f"a product of {list(self._leaves)} needs a dict of tensors, got {type(x).__name__}")
+            raise TypeError(
+                f"a product of {list(self._leaves)} needs a dict of tensors, got {type(x).__name__}"
+            )
         for name in x:
             if name not in self._leaves:
                 raise KeyError(unknown("leaf", name, self._leaves))
@@ -93,11 +95,24 @@ class Product(Process):
         }
 
     def loss(
-        self, posterior: Any, x: Any, x_t: Any, t: Times, rng: Stream, kind: Any = None, mask: Tensor | None = None
+        self,
+        posterior: Any,
+        x: Any,
+        x_t: Any,
+        t: Times,
+        rng: Stream,
+        kind: Any = None,
+        mask: Tensor | None = None,
     ) -> dict[str, Tensor]:
         return {
             name: leaf.loss(
-                posterior[name], x[name], x_t[name], of_leaf(t, name), rng.fold(name), _by_leaf(kind, name, leaf), mask
+                posterior[name],
+                x[name],
+                x_t[name],
+                of_leaf(t, name),
+                rng.fold(name),
+                _by_leaf(kind, name, leaf),
+                mask,
             )
             for name, leaf in self._leaves.items()
         }

@@ -81,7 +81,9 @@ class IGSO3:
 
     def noise(self, x: Tensor, sigma_s: Tensor, sigma_t: Tensor, rng: Stream) -> Tensor:
         std = (sigma_t**2 - sigma_s**2).clamp(min=0).sqrt().expand(x.shape[:-2])
-        direction = torch.nn.functional.normalize(rng.fold("axis").normal((*x.shape[:-2], 3), x.dtype).to(x.device), dim=-1)
+        direction = torch.nn.functional.normalize(
+            rng.fold("axis").normal((*x.shape[:-2], 3), x.dtype).to(x.device), dim=-1
+        )
         angle = so3.igso3_angle(rng.fold("angle").uniform(x.shape[:-2], torch.float64).to(x.device), std)
         return x @ so3.exp(angle.to(x.dtype)[..., None] * direction)
 
@@ -107,7 +109,9 @@ class Rotations(LeafProcess):
         """σ_t, shaped to multiply (B, L)."""
         flat = like[..., 0, 0]
         sigma = scales(self.kernel.schedule, t, flat)[1]
-        return sigma if isinstance(sigma, Tensor) else torch.tensor(sigma, dtype=like.dtype, device=like.device)
+        return (
+            sigma if isinstance(sigma, Tensor) else torch.tensor(sigma, dtype=like.dtype, device=like.device)
+        )
 
     def _frame(self, x: Tensor, mask: Tensor | None) -> Tensor:
         """Identity outside the mask."""

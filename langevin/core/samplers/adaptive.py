@@ -50,7 +50,12 @@ class Adaptive(Sampler):
     order: int = 0  # type: ignore[misc]
 
     def __post_init__(self) -> None:
-        if min(self.rtol, self.atol) < 0 or self.rtol + self.atol == 0 or not 0 < self.first <= 1 or self.limit < 1:
+        if (
+            min(self.rtol, self.atol) < 0
+            or self.rtol + self.atol == 0
+            or not 0 < self.first <= 1
+            or self.limit < 1
+        ):
             raise ValueError(
                 f"Adaptive needs tolerances >= 0 (not both 0), 0 < first <= 1, limit >= 1; got {self.rtol}, {self.atol}, "
                 f"{self.first}, {self.limit}"
@@ -67,7 +72,13 @@ class Adaptive(Sampler):
         return 2 * self.limit
 
     def step(
-        self, move: Move, process: Process, x_t: State, rng: Stream, memory: Memory, mask: Tensor | None = None
+        self,
+        move: Move,
+        process: Process,
+        x_t: State,
+        rng: Stream,
+        memory: Memory,
+        mask: Tensor | None = None,
     ) -> Asking:
         leaf: Any = process.leaves[""]
         assert isinstance(x_t, Tensor) and isinstance(move.t, float) and isinstance(move.s, float)
@@ -111,7 +122,9 @@ class Adaptive(Sampler):
             )
             factor = torch.where(accept, factor, 0.9 * error**-0.5).clamp(0.2, 5.0)
             h = torch.where(going, h * factor, h)
-            errors = torch.stack([torch.where(accept, error, errors[0]), torch.where(accept, errors[0], errors[1])])
+            errors = torch.stack(
+                [torch.where(accept, error, errors[0]), torch.where(accept, errors[0], errors[1])]
+            )
         raise RuntimeError(
             f"Adaptive made {self.limit} attempts and stands at t = {t.tolist()[:3]}; loosen rtol and atol or raise limit"
         )

@@ -88,7 +88,7 @@ def times_of(grid: GridLike, process: Process) -> list[Times]:
         if len(lengths) != 1 or set(times) != set(process.leaves):
             raise ValueError(
                 f"a grid by leaf needs as many times for each of {list(process.leaves)}; "
-                f"got {({k: len(v) for k, v in times.items()})}"
+                f"got { ({k: len(v) for k, v in times.items()}) }"
             )
         for name, column in times.items():
             _check([float(u) for u in column], f"the grid of leaf {name!r}", strict=False)
@@ -106,7 +106,9 @@ def _check(times: list[float], what: str, strict: bool) -> None:
     steps = [b - a for a, b in zip(times[:-1], times[1:], strict=True)]
     falls, rises = (all(d * sign > 0 if strict else d * sign >= 0 for d in steps) for sign in (-1, 1))
     if not (falls or rises):
-        raise ValueError(f"{what} must fall (sampling) or rise (inversion) from one time to the next, got {times[:6]} …")
+        raise ValueError(
+            f"{what} must fall (sampling) or rise (inversion) from one time to the next, got {times[:6]} …"
+        )
 
 
 class Sampler(ABC):
@@ -127,7 +129,13 @@ class Sampler(ABC):
 
     @abstractmethod
     def step(
-        self, move: Move, process: Process, x_t: State, rng: Stream, memory: Memory, mask: Tensor | None = None
+        self,
+        move: Move,
+        process: Process,
+        x_t: State,
+        rng: Stream,
+        memory: Memory,
+        mask: Tensor | None = None,
     ) -> Asking:
         """A generator that makes one move; see the module's page."""
 
@@ -147,9 +155,7 @@ def renoise(move: Move, process: Process, x: State, rng: Stream, mask: Tensor | 
         return drawn
     if isinstance(drawn, dict):
         assert isinstance(x, dict) and isinstance(move.s, float) and isinstance(move.t, float)
-        return {
-            name: _scaled(leaf, x[name], drawn[name], move) for name, leaf in process.leaves.items()
-        }
+        return {name: _scaled(leaf, x[name], drawn[name], move) for name, leaf in process.leaves.items()}
     return _scaled(process.leaves[""], x, drawn, move)
 
 
@@ -198,7 +204,9 @@ def sample(
         mine, memory = _of(resume.memory, "sampler."), _of(resume.memory, "denoiser.")
     elif x is None:
         if like is None:
-            raise ValueError("sample needs a start x, shapes to draw the prior in (like), or a step to resume")
+            raise ValueError(
+                "sample needs a start x, shapes to draw the prior in (like), or a step to resume"
+            )
         x = process.prior(like, rng.fold("prior"), mask)
     first = next(iter(x.values())) if isinstance(x, dict) else x
     if first.shape[0] == 0:

@@ -115,7 +115,12 @@ def moments(exponent: float, count: int) -> list[float]:
     """∫₀¹ e^{az} zᵏ dz / ∫₀¹ e^{az} dz for k = 0 … count − 1, to float64 for every a (scaled, never overflowing)."""
     a = exponent
     if abs(a) < 1:
-        raw = [sum(a**n / (math.factorial(n) * (n + k + 1)) for n in range(20)) for k in range(count)]
+        raw, term = [0.0] * count, 1.0  # term: aⁿ / n!
+        for n in range(20):
+            raw = [m + term / (n + k + 1) for k, m in enumerate(raw)]
+            term *= a / (n + 1)
+            if term == 0:
+                break
     else:
         # M_k = (e^a − k M_{k−1}) / a, divided by e^{max(a, 0)}
         top, low = (1.0, math.exp(-a)) if a > 0 else (math.exp(a), 1.0)
@@ -125,7 +130,9 @@ def moments(exponent: float, count: int) -> list[float]:
     return [m / raw[0] for m in raw]
 
 
-def weights(nodes: Sequence[float], start: float, end: float, exponent: float, midpoint: bool = False) -> list[float]:
+def weights(
+    nodes: Sequence[float], start: float, end: float, exponent: float, midpoint: bool = False
+) -> list[float]:
     """The weight of each node in m̄ over the step u: start → end, by exact integration of the interpolating polynomial.
 
     Args:

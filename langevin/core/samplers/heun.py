@@ -42,7 +42,13 @@ class Heun(Sampler):
         return 2 if any(_averages(leaf, *_ends(move, name)) for name, leaf in process.leaves.items()) else 1
 
     def step(
-        self, move: Move, process: Process, x_t: State, rng: Stream, memory: Memory, mask: Tensor | None = None
+        self,
+        move: Move,
+        process: Process,
+        x_t: State,
+        rng: Stream,
+        memory: Memory,
+        mask: Tensor | None = None,
     ) -> Asking:
         q_t = yield x_t, move.t
         x_s = process.update(x_t, q_t, move.t, move.s, rng, 0.0, mask)

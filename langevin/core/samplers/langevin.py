@@ -41,7 +41,9 @@ class Langevin(Sampler):
 
     def __post_init__(self) -> None:
         if self.corrections < 1 or not 0 < self.snr < 1:
-            raise ValueError(f"Langevin needs corrections >= 1 and 0 < snr < 1, got {self.corrections}, {self.snr}")
+            raise ValueError(
+                f"Langevin needs corrections >= 1 and 0 < snr < 1, got {self.corrections}, {self.snr}"
+            )
 
     def plan(self, process: Process, grid: GridLike) -> list[Move]:
         return self.inner.plan(process, grid)
@@ -51,7 +53,13 @@ class Langevin(Sampler):
         return self.inner.cost(move, process) + own
 
     def step(
-        self, move: Move, process: Process, x_t: State, rng: Stream, memory: Memory, mask: Tensor | None = None
+        self,
+        move: Move,
+        process: Process,
+        x_t: State,
+        rng: Stream,
+        memory: Memory,
+        mask: Tensor | None = None,
     ) -> Asking:
         x, memory = yield from self.inner.step(move, process, x_t, rng, memory, mask)
         if not _noisy(process, move):
@@ -62,11 +70,15 @@ class Langevin(Sampler):
             for name, leaf in process.leaves.items():
                 if isinstance(leaf, Gaussian):
                     s = of_leaf(move.s, name)
-                    parts[name] = self._correct(leaf, parts[name], beliefs[name].eps, s, rng.fold("langevin", k, name), mask)
+                    parts[name] = self._correct(
+                        leaf, parts[name], beliefs[name].eps, s, rng.fold("langevin", k, name), mask
+                    )
             x = parts if isinstance(x, dict) else parts[""]
         return x, memory
 
-    def _correct(self, leaf: Gaussian, x: Tensor, eps: Tensor, s: Any, rng: Stream, mask: Tensor | None) -> Tensor:
+    def _correct(
+        self, leaf: Gaussian, x: Tensor, eps: Tensor, s: Any, rng: Stream, mask: Tensor | None
+    ) -> Tensor:
         sigma = leaf.schedule.at(s)[1]
         z = leaf.noise(x, rng, mask)
         # x + δ score + √(2δ) z with δ = 2 (r σ)² and score = −ε/σ

@@ -78,7 +78,9 @@ class Multistep(Sampler):
         if self.of not in coordinates.COORDINATES:
             raise ValueError(unknown("coordinate of Multistep", self.of, coordinates.COORDINATES))
         if self.sde and self.corrector:
-            raise ValueError("a corrector would remove the noise of an SDE; choose sde=True or corrector=True")
+            raise ValueError(
+                "a corrector would remove the noise of an SDE; choose sde=True or corrector=True"
+            )
 
     @property
     def stochastic(self) -> bool:  # type: ignore[override]
@@ -92,7 +94,10 @@ class Multistep(Sampler):
         moves = super().plan(process, grid)
         leaves = {name: leaf for name, leaf in process.leaves.items() if leaf.order > 1}
         table = {name: self._leaf(name, leaf, moves) for name, leaf in leaves.items()}
-        return [replace(move, coefficients={n: column[i] for n, column in table.items()}) for i, move in enumerate(moves)]
+        return [
+            replace(move, coefficients={n: column[i] for n, column in table.items()})
+            for i, move in enumerate(moves)
+        ]
 
     def _leaf(self, name: str, leaf: LeafProcess, moves: Sequence[Move]) -> list[_Leaf | None]:
         """The coefficients of one leaf along a plan; None where its clock stands still."""
@@ -129,7 +134,13 @@ class Multistep(Sampler):
         return out
 
     def step(
-        self, move: Move, process: Process, x_t: State, rng: Stream, memory: Memory, mask: Tensor | None = None
+        self,
+        move: Move,
+        process: Process,
+        x_t: State,
+        rng: Stream,
+        memory: Memory,
+        mask: Tensor | None = None,
     ) -> Asking:
         q_t = yield x_t, move.t
         beliefs, remembered = split(q_t), memory or {}
@@ -148,7 +159,11 @@ class Multistep(Sampler):
             p, q, u, w = plan.lift
             m = _mean(plan.weights, history)
             effective[name] = Point(
-                _line(p, x[name], q, m), _line(u, x[name], w, m), x[name], t, process.leaves[name].schedule  # type: ignore[attr-defined]
+                _line(p, x[name], q, m),
+                _line(u, x[name], w, m),
+                x[name],
+                t,
+                process.leaves[name].schedule,  # type: ignore[attr-defined]
             )
             keep = self.order if self.corrector else self.order - 1
             kept |= {f"{name}/{j + 1}": h for j, h in enumerate(history[:keep])}

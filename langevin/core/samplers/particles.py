@@ -42,7 +42,8 @@ def clean(posterior: Posterior, process: Process, x_t: State) -> State:
             out[name] = leaf.logits.argmax(-1)
         else:
             out[name] = process.leaves[name].update(  # type: ignore[assignment]
-                states[name], leaf, 1.0, 0.0, Stream.of(0, states[name].shape[0]))
+                states[name], leaf, 1.0, 0.0, Stream.of(0, states[name].shape[0])
+            )
     return out if isinstance(posterior, dict) else out[""]
 
 
@@ -87,9 +88,17 @@ class Particles(Sampler):
         return self.inner.cost(move, process)
 
     def step(
-        self, move: Move, process: Process, x_t: State, rng: Stream, memory: Memory, mask: Tensor | None = None
+        self,
+        move: Move,
+        process: Process,
+        x_t: State,
+        rng: Stream,
+        memory: Memory,
+        mask: Tensor | None = None,
     ) -> Asking:
-        own = {k.removeprefix("particles."): v for k, v in (memory or {}).items() if k.startswith("particles.")}
+        own = {
+            k.removeprefix("particles."): v for k, v in (memory or {}).items() if k.startswith("particles.")
+        }
         theirs: Any = {k: v for k, v in (memory or {}).items() if not k.startswith("particles.")}
         asking = self.inner.step(move, process, x_t, rng, theirs or None, mask)
         x, t = next(asking)
@@ -97,7 +106,9 @@ class Particles(Sampler):
         # the first belief of a move is that at its start: the state and the move's memory are reweighted before it goes on
         reward = self.reward(clean(belief, process, x)).detach().double()
         if reward.shape != (len(rng),):
-            raise ValueError(f"reward must give one number for each of the {len(rng)} particles, got {tuple(reward.shape)}")
+            raise ValueError(
+                f"reward must give one number for each of the {len(rng)} particles, got {tuple(reward.shape)}"
+            )
         if not bool(reward.isfinite().all()):
             raise ValueError(f"reward gave a value that is not finite at t = {move.t}")
         gain = self.strength * (reward - own.get("reward", torch.zeros_like(reward)))
@@ -151,7 +162,11 @@ def _belief(posterior: Posterior, rows: Tensor) -> Posterior:
     if isinstance(posterior, dict):
         return {name: _belief(leaf, rows) for name, leaf in posterior.items()}  # type: ignore[misc]
     tensors = {f.name: getattr(posterior, f.name) for f in fields(posterior)}
-    picked = {k: v[rows] for k, v in tensors.items() if isinstance(v, Tensor) and v.ndim and v.shape[0] == rows.shape[0]}
+    picked = {
+        k: v[rows]
+        for k, v in tensors.items()
+        if isinstance(v, Tensor) and v.ndim and v.shape[0] == rows.shape[0]
+    }
     return replace(posterior, **picked)  # type: ignore[arg-type]
 
 

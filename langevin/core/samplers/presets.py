@@ -36,7 +36,9 @@ class Preset:
 
 PRESETS: dict[str, Preset] = {
     "angle": Preset(
-        Multistep(2, of="v", corrector=True), grids.curvature, "default: multistep in the angle, free corrector"
+        Multistep(2, of="v", corrector=True),
+        grids.curvature,
+        "default: multistep in the angle, free corrector",
     ),
     "ddpm": Preset(Single(1.0), grids.trailing, "ancestral sampling; needs many steps"),
     "ddim": Preset(Single(0.0), grids.trailing, "deterministic, first order"),
@@ -49,17 +51,25 @@ PRESETS: dict[str, Preset] = {
     "restart": Preset(Restart(Heun()), grids.uniform, "Heun with restarts between t = 0.4 and 0.1"),
     "dpm++2m": Preset(Multistep(2, of="x", midpoint=True), grids.karras, "DPM-Solver++ 2M"),
     "dpm++3m": Preset(Multistep(3, of="x", lower_final=True), grids.karras, "DPM-Solver++ 3M"),
-    "dpm++2m-sde": Preset(Multistep(2, of="x", sde=True, midpoint=True), grids.karras, "DPM-Solver++ 2M, stochastic"),
+    "dpm++2m-sde": Preset(
+        Multistep(2, of="x", sde=True, midpoint=True), grids.karras, "DPM-Solver++ 2M, stochastic"
+    ),
     "dpm++3m-sde": Preset(Multistep(3, of="x", sde=True), grids.exponential, "DPM-Solver++ 3M, stochastic"),
     "deis": Preset(Multistep(3, of="eps", lower_final=True), grids.trailing, "DEIS, third order in log ρ"),
     "lms": Preset(Multistep(4, of="sigma"), grids.karras, "linear multistep in σ, fourth order"),
     "unipc": Preset(
-        Multistep(2, of="x", corrector=True, midpoint=True, lower_final=True), grids.karras, "UniPC, order 2, bh2"
+        Multistep(2, of="x", corrector=True, midpoint=True, lower_final=True),
+        grids.karras,
+        "UniPC, order 2, bh2",
     ),
-    "unipc3": Preset(Multistep(3, of="x", corrector=True, midpoint=True, lower_final=True), grids.karras, "UniPC, order 3"),
+    "unipc3": Preset(
+        Multistep(3, of="x", corrector=True, midpoint=True, lower_final=True), grids.karras, "UniPC, order 3"
+    ),
     "ab2": Preset(Multistep(2, of="velocity"), grids.uniform, "Adams–Bashforth on the flow"),
     "langevin": Preset(Langevin(), grids.karras, "ancestral predictor, Langevin corrector"),
-    "adaptive": Preset(Adaptive(), grids.uniform, "step sizes by error control; steps set only the first size"),
+    "adaptive": Preset(
+        Adaptive(), grids.uniform, "step sizes by error control; steps set only the first size"
+    ),
 }
 
 

@@ -25,7 +25,13 @@ class _Wrapper(Sampler):
     stochastic = True
 
     def step(
-        self, move: Move, process: Process, x_t: State, rng: Stream, memory: Memory, mask: Tensor | None = None
+        self,
+        move: Move,
+        process: Process,
+        x_t: State,
+        rng: Stream,
+        memory: Memory,
+        mask: Tensor | None = None,
     ) -> Asking:
         return self.inner.step(move, process, x_t, rng, memory, mask)
 
@@ -52,7 +58,8 @@ class Churn(_Wrapper):
     def __post_init__(self) -> None:
         if self.amount < 0 or self.noise <= 0 or not 0 <= self.low <= self.high:
             raise ValueError(
-                f"Churn needs amount >= 0, noise > 0, 0 <= low <= high; got {self.amount}, {self.noise}, {self.low}, {self.high}"
+                "Churn needs amount >= 0, noise > 0 and 0 <= low <= high; "
+                f"got {self.amount}, {self.noise}, {self.low}, {self.high}"
             )
 
     def plan(self, process: Process, grid: GridLike) -> list[Move]:
@@ -99,7 +106,9 @@ class Restart(_Wrapper):
 
     def __post_init__(self) -> None:
         if not 0 <= self.low < self.high <= 1 or self.times < 1:
-            raise ValueError(f"Restart needs 0 <= low < high <= 1 and times >= 1, got {self.low}, {self.high}, {self.times}")
+            raise ValueError(
+                f"Restart needs 0 <= low < high <= 1 and times >= 1, got {self.low}, {self.high}, {self.times}"
+            )
 
     def plan(self, process: Process, grid: GridLike) -> list[Move]:
         times = times_of(grid, process)
@@ -110,7 +119,9 @@ class Restart(_Wrapper):
 
         top, bottom = nearest(self.high), nearest(self.low)
         if top >= bottom:
-            raise ValueError(f"the grid has no step between {self.low} and {self.high}; use more steps or a wider interval")
+            raise ValueError(
+                f"the grid has no step between {self.low} and {self.high}; use more steps or a wider interval"
+            )
         moves = self.inner.plan(process, times[: bottom + 1])  # type: ignore[arg-type]
         for _ in range(self.times):
             moves.append(Move(0, times[bottom], times[top], "renoise"))
@@ -127,4 +138,6 @@ def _schedule(process: Process, times: list) -> Schedule:  # type: ignore[type-a
     for leaf in process.leaves.values():
         if leaf.order > 1:
             return leaf.schedule  # type: ignore[attr-defined,no-any-return]
-    raise ValueError("churn and restart are stated in the noise levels of a Gaussian leaf; this process has none")
+    raise ValueError(
+        "churn and restart are stated in the noise levels of a Gaussian leaf; this process has none"
+    )

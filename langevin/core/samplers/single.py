@@ -36,7 +36,13 @@ class Single(Sampler):
         return self.eta > 0
 
     def step(
-        self, move: Move, process: Process, x_t: State, rng: Stream, memory: Memory, mask: Tensor | None = None
+        self,
+        move: Move,
+        process: Process,
+        x_t: State,
+        rng: Stream,
+        memory: Memory,
+        mask: Tensor | None = None,
     ) -> Asking:
         q_t = yield x_t, move.t
         return process.update(x_t, q_t, move.t, move.s, rng, self.eta, mask), None

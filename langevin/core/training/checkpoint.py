@@ -25,7 +25,9 @@ def _save(path: Path, tensors: Mapping[str, Tensor], meta: Mapping[str, Any]) ->
     from safetensors.torch import save
 
     # safetensors refuses tensors that share memory: each is copied
-    data = save({k: v.detach().cpu().contiguous().clone() for k, v in tensors.items()}, {"langevin": json.dumps(meta)})
+    data = save(
+        {k: v.detach().cpu().contiguous().clone() for k, v in tensors.items()}, {"langevin": json.dumps(meta)}
+    )
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     try:
@@ -65,7 +67,9 @@ def write_snapshot(
 ) -> None:
     """Adds the averages of a step to the folder, in half precision, and drops the oldest beyond ``keep``."""
     tensors = {
-        f"{i}.{k}": v.half() if v.is_floating_point() else v for i, a in enumerate(averages) for k, v in a.items()
+        f"{i}.{k}": v.half() if v.is_floating_point() else v
+        for i, a in enumerate(averages)
+        for k, v in a.items()
     }
     _save(folder / "snapshots" / f"{step:09d}.safetensors", tensors, {"step": step, "widths": list(widths)})
     for old in sorted((folder / "snapshots").glob("*.safetensors"))[:-keep]:
@@ -81,9 +85,12 @@ def load_into(module: nn.Module, tensors: Mapping[str, Tensor], prefix: str) -> 
     given = {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
     own = module.state_dict()
     wrong = [k for k in own if k not in given] + [k for k in given if k not in own]
-    wrong += [f"{k}: {tuple(given[k].shape)} for {tuple(own[k].shape)}" for k in own if k in given and own[k].shape != given[k].shape]  # fmt: skip
+    shared = [k for k in own if k in given and own[k].shape != given[k].shape]
+    wrong += [f"{k}: {tuple(given[k].shape)} for {tuple(own[k].shape)}" for k in shared]
     if wrong:
-        raise ValueError(f"the weights do not fit this network: {', '.join(wrong[:5])}{' …' if len(wrong) > 5 else ''}")
+        raise ValueError(
+            f"the weights do not fit this network: {', '.join(wrong[:5])}{' …' if len(wrong) > 5 else ''}"
+        )
     module.load_state_dict(given)
 
 

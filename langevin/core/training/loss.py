@@ -18,7 +18,11 @@ __all__ = ["draw_times", "losses"]
 
 
 def draw_times(
-    objective: Objective, process: Process, rng: Stream, rows: tuple[int, int] | None = None, independent: float = 0.0
+    objective: Objective,
+    process: Process,
+    rng: Stream,
+    rows: tuple[int, int] | None = None,
+    independent: float = 0.0,
 ) -> Times:
     """Training times (B,), or a dict of them by leaf where clocks are drawn independently for a share of the samples.
 
@@ -34,7 +38,8 @@ def draw_times(
         return common
     own = rng.fold("independent").uniform((len(rng),)) < independent
     return {
-        name: torch.where(own, objective.times(rng.fold("time", name), rows), common) for name in process.leaves
+        name: torch.where(own, objective.times(rng.fold("time", name), rows), common)
+        for name in process.leaves
     }
 
 

@@ -55,7 +55,9 @@ class MuonAdamW(torch.optim.Optimizer):
             {"params": list(others), "matrix": False},
         ]
         groups = [group for group in groups if group["params"]]
-        super().__init__(groups, {"lr": lr, "momentum": momentum, "betas": betas, "weight_decay": weight_decay})
+        super().__init__(
+            groups, {"lr": lr, "momentum": momentum, "betas": betas, "weight_decay": weight_decay}
+        )
 
     @torch.no_grad()
     def step(self, closure: Callable[[], Any] | None = None) -> Any:  # type: ignore[override]

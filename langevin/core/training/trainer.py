@@ -85,7 +85,9 @@ class Settings:
             if getattr(self, name) < 1:
                 raise ValueError(f"training.{name} must be at least 1, got {getattr(self, name)}")
         if self.batch % self.accumulate:
-            raise ValueError(f"training.batch {self.batch} must be a multiple of accumulate {self.accumulate}")
+            raise ValueError(
+                f"training.batch {self.batch} must be a multiple of accumulate {self.accumulate}"
+            )
         if not self.average:
             raise ValueError("training.average needs at least one width, as (0.1,)")
 
@@ -171,7 +173,12 @@ class Trainer:
                 seconds = max(time.perf_counter() - started, 1e-9)
                 means = {name: value / count for name, value in parts.items()}
                 yield Progress(
-                    self.step, total / count, means, settings.rate(self.step - 1), norm, count * settings.batch / seconds
+                    self.step,
+                    total / count,
+                    means,
+                    settings.rate(self.step - 1),
+                    norm,
+                    count * settings.batch / seconds,
                 )
                 total, parts, count, started = 0.0, {}, 0, time.perf_counter()
             if self.out is not None and (self.step % settings.save == 0 or last):
@@ -270,7 +277,11 @@ class Trainer:
         tensors |= checkpoint.optimizer_tensors(self.optimizer)
         if self.times:
             tensors["times.seen"] = self.seen
-        return tensors, {"step": self.step, "settings": _plain(asdict(self.settings)), "items": len(self.data)}
+        return tensors, {
+            "step": self.step,
+            "settings": _plain(asdict(self.settings)),
+            "items": len(self.data),
+        }
 
     def save(self) -> None:
         """Writes the checkpoint of this step; the one before stays until this is whole."""
@@ -279,7 +290,9 @@ class Trainer:
         tensors, meta = self.state()
         checkpoint.write(Path(self.out), tensors, meta)
         if self.settings.snapshots:
-            checkpoint.write_snapshot(Path(self.out), self.step, self.averages, self.settings.average, self.settings.snapshots)
+            checkpoint.write_snapshot(
+                Path(self.out), self.step, self.averages, self.settings.average, self.settings.snapshots
+            )
 
     def resume(self, folder: Path | None = None) -> bool:
         """Goes on from a folder's checkpoint, its own by default; False if it has none.
@@ -294,9 +307,13 @@ class Trainer:
         for name in ("batch", "seed", "optimizer", "average", "constant"):
             saved, now = meta["settings"].get(name), _plain(asdict(self.settings))[name]
             if saved != now:
-                raise ValueError(f"the checkpoint in {folder} was made with training.{name} = {saved}, not {now}")
+                raise ValueError(
+                    f"the checkpoint in {folder} was made with training.{name} = {saved}, not {now}"
+                )
         if meta["items"] != len(self.data):
-            raise ValueError(f"the checkpoint in {folder} saw {meta['items']} items, the data now has {len(self.data)}")
+            raise ValueError(
+                f"the checkpoint in {folder} saw {meta['items']} items, the data now has {len(self.data)}"
+            )
         checkpoint.load_into(self.network, tensors, "network.")
         for i, average in enumerate(self.averages):
             for name in average:

@@ -17,7 +17,15 @@ from numpy.typing import NDArray
 __all__ = ["HUES", "Hues", "leading_hue", "turn"]
 
 # centre of each named hue in degrees; the nearest centre names a pixel
-HUES = {"red": 0.0, "orange": 30.0, "yellow": 55.0, "green": 120.0, "blue": 215.0, "purple": 280.0, "pink": 325.0}
+HUES = {
+    "red": 0.0,
+    "orange": 30.0,
+    "yellow": 55.0,
+    "green": 120.0,
+    "blue": 215.0,
+    "purple": 280.0,
+    "pink": 325.0,
+}
 
 
 def _hsv(pixels: NDArray[np.uint8]) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any]]:

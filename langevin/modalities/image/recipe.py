@@ -24,10 +24,16 @@ def defaults(data: Any, given: dict[str, Any]) -> dict[str, Any]:
     images, values = data.batch([0, min(1, len(data) - 1)])
     shapes = {np.asarray(image).shape for image in images}
     if len(shapes) != 1:
-        raise ValueError(f"the pictures have different sizes {sorted(shapes)}; give size=… to bring them to one")
+        raise ValueError(
+            f"the pictures have different sizes {sorted(shapes)}; give size=… to bring them to one"
+        )
     shape = shapes.pop()
     side, channels = min(shape[:2]), 1 if len(shape) == 2 else shape[2]
-    patch = next((p for p in (4, 2) if side % p == 0), 1) if side <= 48 else next((p for p in (8, 4, 2) if side % p == 0), 1)
+    patch = (
+        next((p for p in (4, 2) if side % p == 0), 1)
+        if side <= 48
+        else next((p for p in (8, 4, 2) if side % p == 0), 1)
+    )
     if isinstance(given.get("modality"), dict):
         patch = given["modality"].get("patch", patch)
     network = merge(_network((side // patch) ** 2), given.get("network", {}))
@@ -40,7 +46,11 @@ def defaults(data: Any, given: dict[str, Any]) -> dict[str, Any]:
     if "label" in values:
         names = getattr(data, "class_names", None)
         labels = names if names else int(max(_labels(data))) + 1
-        conditions["label"] = {"name": "class", "classes": list(labels) if not isinstance(labels, int) else labels, "width": width}
+        conditions["label"] = {
+            "name": "class",
+            "classes": list(labels) if not isinstance(labels, int) else labels,
+            "width": width,
+        }
     modality = {
         "name": "image",
         "codec": {"name": "pixels", "size": side, "channels": channels},
@@ -53,8 +63,10 @@ def defaults(data: Any, given: dict[str, Any]) -> dict[str, Any]:
         "modality": modality,
         "network": network,
         "parametrisation": "velocity",
-        "objective": {"times": {"name": "stratified", "base": {"name": "logit-normal", "mean": 0.0, "std": 1.0}}},
-        "drop": {name: 0.1 for name in conditions},
+        "objective": {
+            "times": {"name": "stratified", "base": {"name": "logit-normal", "mean": 0.0, "std": 1.0}}
+        },
+        "drop": dict.fromkeys(conditions, 0.1),
         "sampling": {"sampler": "angle", "steps": 20, "guidance": 2.0 if conditions else 1.0},
         "licence": getattr(data, "licence", None),
         "attribution": getattr(data, "attribution", None),
