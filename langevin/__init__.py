@@ -2,8 +2,8 @@
 
     import langevin as lv
 
-    model = lv.load("image-emoji")
-    samples = model.sample(16, prompt="a red apple", steps=20, seed=0)
+    model = lv.load("image-shapes")
+    samples = model.sample(16, prompt="a green star at the top", steps=20, seed=0)
     samples.save("out/")
 
 Names are resolved when they are first used: ``import langevin`` imports neither torch nor anything else

@@ -14,11 +14,6 @@ from langevin.report import Code, Figure, Gallery, Page, Section, Text
 
 __all__ = ["build"]
 
-EMOJI = (
-    "red apple", "pizza", "octopus", "sun with face", "red heart", "rocket", "grinning face", "green apple",
-    "house", "soccer ball", "tulip", "bicycle", "mushroom", "fish", "crown", "snowman",
-)  # fmt: skip
-MIXED = ("blue apple", "green heart", "purple octopus", "pink rocket")
 SHAPES = (
     "two red circles on the left",
     "a green star at the top",
@@ -148,25 +143,6 @@ def _shapes(model: Any, info: ModelInfo, out: Path) -> list[Section]:
     ]
 
 
-def _emoji(model: Any, info: ModelInfo, out: Path) -> list[Section]:
-    drawn = model.sample(len(EMOJI), prompt=list(EMOJI), seed=0)
-    drawn.save(out, overwrite=True)
-    prompts = [prompt for prompt in MIXED for _ in range(2)]
-    mixed = model.sample(len(prompts), prompt=prompts, seed=0)
-    return [
-        Section(
-            "Pictograms from text",
-            f"{info.summary}. A demonstration: about 1,700 drawings are few, and it knows them by heart.",
-            [_cards(drawn, EMOJI), Code(_code(info.name, '16, prompt="red apple"'))],
-        ),
-        Section(
-            "Colours it was not shown",
-            "Prompts that put a colour on a thing that has another.",
-            [_cards(mixed, prompts)],
-        ),
-    ]
-
-
 def _any(model: Any, info: ModelInfo, out: Path) -> list[Section]:
     """A model that this page knows nothing special about."""
     drawn = model.sample(8, seed=0)
@@ -182,5 +158,4 @@ def _code(name: str, arguments: str) -> str:
 SHOWS: dict[str, Callable[[Any, ModelInfo, Path], list[Section]]] = {
     "image-digits": _digits,
     "image-shapes": _shapes,
-    "image-emoji": _emoji,
 }

@@ -16,6 +16,8 @@ def main(overrides: list[str]) -> int:
         0 when every run ended well.
     """
     import hydra
+    from hydra.core.hydra_config import HydraConfig
+    from hydra.types import RunMode
     from omegaconf import OmegaConf
 
     def job(config: Any) -> None:
@@ -23,6 +25,9 @@ def main(overrides: list[str]) -> int:
 
         plain: Any = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
         plain.pop("experiment", None)
+        if plain["out"] is None and HydraConfig.get().mode == RunMode.MULTIRUN:
+            # a folder for every combination, named after it: none of them resumes another
+            plain["out"] = HydraConfig.get().runtime.output_dir
         model = run(plain, watch=_say)
         print(plain.get("out") or f"runs/{model.name}")
 

@@ -150,7 +150,9 @@ class TestHues:
         images, values = data.batch(list(range(40)))
         for image, prompt in zip(images[:12], values["prompt"][:12], strict=True):
             assert prompt.split()[0] == leading_hue(image) in HUES
-            assert sum(word in HUES for word in prompt.split()) == 1  # the colour word of the caption is taken out
+            assert (
+                sum(word in HUES for word in prompt.split()) == 1
+            )  # the colour word of the caption is taken out
         assert {values["prompt"][i].split()[0] for i in range(4, 12)} != {"red"}
         assert values["prompt"][12:16] == [f"red thing {i}" for i in range(4)]
         with pytest.raises(ValueError, match=r"\[0, 1\]"):

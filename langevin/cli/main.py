@@ -93,7 +93,7 @@ def _help() -> str:
             "langevin --version         the version",
             "",
             "for example:",
-            '  langevin sample image-emoji --prompt "a red apple" -n 16 --seed 0 --out runs/apple',
+            '  langevin sample image-shapes --prompt "a green star" -n 16 --seed 0 --out runs/star',
             "  langevin train experiment=image_digits training.steps=20000",
         ]
     )

@@ -25,8 +25,8 @@ EPILOG = """\
 What a model can be conditioned on has a flag of its own; `langevin sample NAME --help` lists them.
 The same model, settings, seed and version give the same samples.
 
-  langevin sample image-emoji --prompt "a red apple" -n 16 --steps 20 --guidance 4 --seed 0 --out runs/apple
-  langevin sample image-emoji --start apple.png --strength 0.6 --prompt "a green apple"
+  langevin sample image-shapes --prompt "a green star" -n 16 --steps 20 --guidance 4 --seed 0 --out runs/star
+  langevin sample image-shapes --start star.png --strength 0.9 --prompt "a red star"
 """
 ASKED = ("steps", "evaluations", "sampler", "grid", "guidance", "strength", "negative", "batch_size")
 CONDITIONS = {"prompt": "a text, taken verbatim", "label": "a class, by name or number"}

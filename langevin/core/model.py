@@ -6,6 +6,7 @@ are numbered: sample i of a seed is the same whatever the batch size, and a run 
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields, replace
 from pathlib import Path
@@ -22,7 +23,7 @@ from langevin.core.losses import Objective, Times, Uncertainty
 from langevin.core.network import Network
 from langevin.core.processes import Process, State, split
 from langevin.core.progress import bar
-from langevin.core.request import Guidance, Run, broadcast_conditions, resolve
+from langevin.core.request import Guidance, Run, broadcast_conditions, check_names, resolve
 from langevin.core.rng import Stream
 from langevin.core.samplers import Multistep, Particles, Sampler, Single, Step
 from langevin.core.samplers import sample as drive
@@ -70,6 +71,8 @@ class Model:
         self.defaults = dict(defaults or {})
         self.config = dict(config or {})
         self.source = ""  # how langevin.load finds it; set when it is loaded
+        taken = [*inspect.signature(self.sample).parameters, *(f.name for f in fields(modality.spec))]
+        check_names(self.conditions, taken)
         self.denoiser = NetworkDenoiser(network, process, parametrisation)
 
     def __repr__(self) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,7 +15,7 @@ from langevin.core.processes import Process
 from langevin.core.samplers import Sampler, preset
 from langevin.core.samplers.base import GridLike, times_of
 
-__all__ = ["Run", "broadcast_conditions", "resolve", "within"]
+__all__ = ["Run", "broadcast_conditions", "check_names", "resolve", "within"]
 
 Guidance = Callable[[Denoiser], Denoiser]
 
@@ -177,6 +177,15 @@ def _largest(
         reason = f": {refusal}" if refusal else ""
         raise ValueError(f"no plan of this sampler fits in {budget} evaluations; allow more{reason}")
     return best
+
+
+def check_names(conditions: Iterable[str], taken: Collection[str]) -> None:
+    """Raises a ValueError for a condition that is called like another argument of ``Model.sample``."""
+    for name in conditions:
+        if name in taken:
+            raise ValueError(
+                f"a condition cannot be called {name!r}: model.sample has an argument of that name; choose another"
+            )
 
 
 def broadcast_conditions(

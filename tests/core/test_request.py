@@ -66,3 +66,10 @@ def test_a_budget_that_no_plan_fits_says_why() -> None:
     process, settings = lv.processes.Gaussian(), {"guidance": None, "negative": None, "defaults": {}}
     with pytest.raises(ValueError, match=r"3 evaluations; allow more: the grid has no step between"):
         resolve(process, steps=None, evaluations=3, sampler="restart", grid=None, **settings)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("name", ["height", "seed", "guidance"])
+def test_a_condition_cannot_hide_an_argument_of_sample(name: str) -> None:
+    number = {"name": "number", "width": 16}
+    with pytest.raises(ValueError, match=f"cannot be called '{name}'"):
+        build_model({**CONFIG, "modality": {**CONFIG["modality"], "conditions": {name: number}}})  # type: ignore[dict-item]
