@@ -1,11 +1,12 @@
-r"""Data of which the probability flow is known to any accuracy: mixtures with closed-form beliefs.
+r"""Flows that are known to any accuracy: mixtures with closed-form beliefs, and a shipped network.
 
     gmm64     16 Gaussians in d = 64 with different full covariances; means and covariances fall as i^{-1} along the axes
     gmm64cfg  the same under classifier-free guidance of weight 4 towards three of the components
     board2    32 thin Gaussians on the dark fields of an 8 x 8 board in the plane
 
 each of unit variance, under two schedules: ``vp`` (the scaled-linear table of Stable Diffusion, σ/α from 0.029 to 14.6)
-and ``flow`` (α = 1 − t, σ = t, from pure noise).
+and ``flow`` (α = 1 − t, σ = t, from pure noise). A mixture is smoother than a network, so the name of a shipped model
+of one Gaussian leaf may stand for a problem too, as ``image-digits/flow``: in float64, with the model's own guidance.
 
 In the angle θ = atan(σ/α) a state of unit norm is X = cos θ x + sin θ ε and the flow is dX/dθ = −sin θ x̂ + cos θ ε̂,
 whatever the schedule: :func:`exact` integrates that in float64 with SciPy's DOP853, which shares no code with our samplers.
@@ -13,7 +14,9 @@ whatever the schedule: :func:`exact` integrates that in float64 with SciPy's DOP
 
 from __future__ import annotations
 
+import functools
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -21,6 +24,7 @@ import torch
 from scipy.integrate import solve_ivp
 from torch import Tensor
 
+import langevin
 from langevin.core.analytic import MixtureDenoiser
 from langevin.core.denoiser import Condition, Denoiser
 from langevin.core.guidance import cfg
@@ -40,26 +44,27 @@ class Problem:
     """A denoiser, its condition, and samples at t = 1 with the clean samples that the exact flow makes of them.
 
     Attributes:
-        denoiser: exact, guided where the problem is.
-        condition: of the samples.
-        x: (n, d), states at t = 1.
-        clean: (n, d), at t = 0.
+        denoiser: guided where the problem is.
+        conditions: number of samples ↦ their condition.
+        x: (n, …), states at t = 1.
+        clean: (n, …), at t = 0.
     """
 
     name: str
     denoiser: Denoiser
     schedule: Schedule
-    condition: Condition
+    conditions: Callable[[int], Condition]
     x: Tensor
     clean: Tensor
 
-    def rows(self, n: int) -> Condition:
-        """The condition of ``n`` other samples."""
-        return {name: value[:1].expand(n) for name, value in self.condition.items()}
+    @functools.cached_property
+    def condition(self) -> Condition:
+        """The condition of the samples."""
+        return self.conditions(len(self.x))
 
     def error(self, x: Tensor) -> tuple[float, float]:
         """(RMS over everything, 90th percentile of the samples' own RMS) of an endpoint; inf where it is not finite."""
-        each = (x.double() - self.clean).square().mean(1).nan_to_num(torch.inf)
+        each = (x.double() - self.clean).square().flatten(1).mean(1).nan_to_num(torch.inf)
         return each.mean().sqrt().item(), each.sqrt().quantile(0.9).item()
 
 
@@ -87,24 +92,20 @@ def _board2() -> tuple[Tensor, float]:
     return means / scale, std / scale.item()
 
 
-def problem(name: str, n: int, seed: int = 0, steps_of_reference: float = 1e-10) -> Problem:
+def problem(name: str, n: int, seed: int = 0, tolerance: float = 1e-10) -> Problem:
     """One cell of the table, as ``data/schedule``.
 
     Args:
-        name: one of ``CELLS``.
+        name: one of ``CELLS``, or a shipped model's name and ``/flow`` or ``/vp``.
         n: samples.
         seed: of the mixture and of the samples.
-        steps_of_reference: relative tolerance of the reference.
-
-    Raises:
-        ValueError: an unknown name.
+        tolerance: of the reference, relative and absolute.
     """
     if name not in CELLS:
-        raise ValueError(f"unknown problem {name!r}; one of {', '.join(CELLS)}")
+        return _shipped(name, n, seed)
     data, clock = name.split("/")
     schedule: Schedule = Tabulated.from_betas(BETAS) if clock == "vp" else Linear()
     process = Gaussian(schedule)
-    condition: Condition = {}
     denoiser: Denoiser
     if data == "board2":
         means, std = _board2()
@@ -114,12 +115,47 @@ def problem(name: str, n: int, seed: int = 0, steps_of_reference: float = 1e-10)
         towards = torch.zeros(1, 16)
         towards[0, :3] = 1
         denoiser = MixtureDenoiser(process, [1 / 16] * 16, means, covariances=covariances, labels=towards)
-        if data == "gmm64cfg":
-            denoiser, condition = cfg(4.0)(denoiser), {"label": torch.zeros(n, dtype=torch.long)}
+    guided = data == "gmm64cfg"
     noise = Stream.of(seed, n).normal((n, means.shape[1]), torch.float64)
+    return _solved(
+        name,
+        cfg(4.0)(denoiser) if guided else denoiser,
+        schedule,
+        lambda rows: {"label": torch.zeros(rows, dtype=torch.long)} if guided else {},
+        noise,
+        tolerance,
+    )
+
+
+def _shipped(name: str, n: int, seed: int) -> Problem:
+    """A network's flow under the model's own guidance; labels are 0, 1, … in turn."""
+    model = langevin.load(name.split("/")[0]).cast("float64")
+    classes = {c: e.classes for c, e in model.network.conditions.items()}
+
+    def conditions(rows: int) -> Condition:
+        labels = {c: [i % count for i in range(rows)] for c, count in classes.items()}
+        with torch.no_grad():
+            return model.network.embed(model.parse(labels))
+
+    weight = float(model.defaults.get("guidance", 1.0))
+    blank, _ = model.modality.blank(range(n), Stream.of(seed, n), {}, model.modality.spec())
+    noise = Stream.of(seed, n).normal(tuple(blank.shape), torch.float64)
+    denoiser = cfg(weight)(model.denoiser) if weight != 1 else model.denoiser
+    # a network is not smooth: 1e-6 is far below the errors that are compared
+    return _solved(name, denoiser, model.process.schedule, conditions, noise, 1e-6)
+
+
+def _solved(
+    name: str,
+    denoiser: Denoiser,
+    schedule: Schedule,
+    conditions: Callable[[int], Condition],
+    noise: Tensor,
+    tolerance: float,
+) -> Problem:
     x = schedule.at(1.0)[1] * noise
-    start = Problem(name, denoiser, schedule, condition, x, x)
-    return Problem(name, denoiser, schedule, condition, x, exact(start, 0.0, steps_of_reference))
+    start = Problem(name, denoiser, schedule, conditions, x, x)
+    return Problem(name, denoiser, schedule, conditions, x, exact(start, 0.0, tolerance))
 
 
 def angle(schedule: Schedule, t: float) -> float:
@@ -129,7 +165,7 @@ def angle(schedule: Schedule, t: float) -> float:
 
 
 def believe(given: Problem, x: Tensor, theta: float) -> Point:
-    """The belief at a state of unit norm at the angle θ, (n, d)."""
+    """The belief at a state of unit norm at the angle θ, (n, …)."""
     if theta <= 0:
         t = 0.0
     elif theta >= angle(given.schedule, 1.0):
@@ -137,13 +173,14 @@ def believe(given: Problem, x: Tensor, theta: float) -> Point:
     else:
         t = given.schedule.time(torch.tensor(-2 * math.log(math.tan(theta)), dtype=torch.float64)).item()
     alpha, sigma = given.schedule.at(t)
-    belief, _ = given.denoiser(x.double() * math.hypot(alpha, sigma), t, given.condition)
+    with torch.no_grad():
+        belief, _ = given.denoiser(x.double() * math.hypot(alpha, sigma), t, given.condition)
     assert isinstance(belief, Point)
     return belief
 
 
 def exact(given: Problem, theta: float, tolerance: float = 1e-10) -> Tensor:
-    """The states of unit norm at the angle θ on the trajectories that begin at ``given.x`` at t = 1, (n, d)."""
+    """The states of unit norm at the angle θ on the trajectories that begin at ``given.x`` at t = 1, (n, …)."""
     start = angle(given.schedule, 1.0)
     x = given.x / math.hypot(*given.schedule.at(1.0))
     shape = tuple(x.shape)

@@ -10,6 +10,7 @@ samples that end in another mode dominate the RMS at few evaluations, so both ar
     grid       the default solver on grids that need no pilot
 
     python -m benchmarks.sampler_accuracy --out accuracy.json --plot accuracy.png
+    python -m benchmarks.sampler_accuracy --cells image-digits/flow --samples 32
     python -m benchmarks.sampler_accuracy --quick
 """
 
@@ -95,8 +96,8 @@ def methods(given: Problem, seed: int) -> Iterable[tuple[str, str, Callable[[int
             and name not in ("restart", "langevin")
         ):
             yield "preset", name, lambda n, p=preset: run(given, p.sampler, p.grid, n)
-    like = torch.zeros(16, given.x.shape[1], dtype=torch.float64)
-    density = curvature.measure(given.denoiser, like, Stream.of(1000 + seed, 16), condition=given.rows(16))
+    like = torch.zeros(16, *given.x.shape[1:], dtype=torch.float64)
+    density = curvature.measure(given.denoiser, like, Stream.of(1000 + seed, 16), condition=given.conditions(16))
     for name, solver in MEASURED.items():
         yield "measured", name, lambda n, s=solver: run(given, s, lambda k: grids.curvature(k, density), n)
     for name, grid in UNMEASURED.items():
@@ -237,11 +238,12 @@ def plot(records: list[dict[str, Any]], path: str | Path) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--cells", nargs="+", default=CELLS, choices=CELLS)
+    parser.add_argument("--cells", nargs="+", default=CELLS, help="of these, or a shipped model as image-digits/flow")
     parser.add_argument("--budgets", nargs="+", type=int, default=BUDGETS)
     parser.add_argument(
         "--seeds", type=int, default=3, help="problems 0 … seeds - 1; each is a mixture and its samples"
     )
+    parser.add_argument("--samples", type=int, help="of each problem; 128, or 1024 in the plane")
     parser.add_argument("--quick", action="store_true", help="fewer samples, one seed, three budgets")
     parser.add_argument("--out", help="write all figures to this .json or .csv")
     parser.add_argument("--plot", help="draw error against evaluations to this .png")
@@ -252,7 +254,7 @@ def main() -> None:
     records: list[dict[str, Any]] = []
     for seed in range(1 if options.quick else options.seeds):
         for cell in options.cells:
-            n = (1024 if cell.startswith("board2") else 128) // (4 if options.quick else 1)
+            n = options.samples or (1024 if cell.startswith("board2") else 128) // (4 if options.quick else 1)
             found = measure(cell, n, seed, budgets)
             if seed == 0:
                 show(found)

@@ -131,7 +131,7 @@ def save_model(model: Model, path: Path, card: str | None = None) -> Path:
     Raises:
         ValueError: the model was not built from a configuration, so that it could not be read back.
     """
-    if not model.config:
+    if not {"modality", "network"} <= set(model.config):
         raise ValueError(
             "this model has no configuration to save; build it with langevin.assembly.build_model"
         )

@@ -61,6 +61,6 @@ def test_shapes_follow_compositions_held_out_of_training() -> None:
     wanted = [held_out[i * 7919 % len(held_out)] for i in range(150)]
     drawn = lv.load("image-shapes", device="cpu").sample(150, prompt=[caption(a) for a in wanted], seed=0)
     found = probe(np.stack([np.asarray(item) for item in drawn]))
-    for name, bar in {"shape": 0.9, "colour": 0.9, "count": 0.75, "position": 0.75}.items():
+    for name, bar in {"shape": 0.8, "colour": 0.9, "count": 0.77, "position": 0.87}.items():
         right = np.mean([getattr(f, name) == getattr(w, name) for f, w in zip(found, wanted, strict=True)])
-        assert right >= bar, (name, right)  # the card's bar less the spread of 150 samples
+        assert right >= bar, (name, right)  # the figures of the card less the spread of 150 samples
