@@ -133,8 +133,6 @@ def _levels(
         r_min, r_max = _bounds(schedule, low, high)
         head = [1.0] if r_max < _ratio(schedule, 1.0) * (1 - 1e-9) else []
         count = steps - len(head)
-        if count == 0:
-            return [1.0, 0.0]
         ratios = [between(r_max, r_min, i / max(1, count - 1)) for i in range(count)]
         times = _from_ratios(schedule, ratios)
         if not head:
@@ -227,8 +225,9 @@ def beta(steps: int, a: float = 0.6, b: float = 0.6) -> Grid:
     return _grid("beta", steps, rule, a=a, b=b)
 
 
-# asinh-spaced levels serve any model: dense where images and coordinates form, r between about 0.05 and 5
-_DEFAULT_KNEE = 0.1
+def _unmeasured(end: float, slices: int = 64) -> tuple[float, ...]:
+    """A density for models that have not been measured, (1 + sin 2θ)^{−3/2}: more steps towards both ends."""
+    return tuple((1 + math.sin(2 * end * (j + 0.5) / slices)) ** -1.5 for j in range(slices))
 
 
 def curvature(steps: int, density: Sequence[float] | None = None) -> Grid:
@@ -237,18 +236,13 @@ def curvature(steps: int, density: Sequence[float] | None = None) -> Grid:
     Args:
         steps: N.
         density: the local density of steps at equal slices of the angle θ = atan(σ/α) from 0 to its end, as
-            :func:`langevin.core.curvature.measure` gives it; None spaces asinh(r / 0.1) evenly, the setting for models
-            that have not been measured.
+            :func:`langevin.core.curvature.measure` gives it; None for models that have not been measured.
     """
 
     def rule(schedule: Schedule) -> list[float]:
         end = _angle(schedule)
-        if density is None:
-            top = min(_ratio(schedule, 1.0), 3.0 / _DEFAULT_KNEE * 10)
-            scale = math.asinh(top / _DEFAULT_KNEE)
-            ratios = [_DEFAULT_KNEE * math.sinh(scale * (1 - i / steps)) for i in range(1, steps)]
-            return [1.0, *_from_ratios(schedule, ratios), 0.0]
-        return _equidistribute(schedule, tuple(float(d) for d in density), steps, end)
+        chosen = _unmeasured(end) if density is None else tuple(float(d) for d in density)
+        return _equidistribute(schedule, chosen, steps, end)
 
     settings = {} if density is None else {"density": [round(float(d), 6) for d in density]}
     return _grid("curvature", steps, rule, **settings)

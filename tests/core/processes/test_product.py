@@ -182,6 +182,16 @@ def test_parametrisations_are_given_by_leaf_or_for_all() -> None:
         assert isinstance(q["types"], Categorical) and isinstance(q["frames"], Tangent)  # type: ignore[index]
 
 
+def test_one_target_for_all_means_all_gaussian_leaves() -> None:
+    x_t = JOINT.corrupt(STATE, 0.5, RNG)
+    beliefs = {name: belief(leaf, x_t[name], 0.5) for name, leaf in JOINT.leaves.items()}
+    named, common = (
+        JOINT.loss(beliefs, STATE, x_t, 0.5, RNG, kind) for kind in ({"positions": "eps"}, "eps")
+    )
+    assert all(torch.equal(named[name], common[name]) for name in JOINT.leaves)
+    assert not torch.equal(named["positions"], JOINT.loss(beliefs, STATE, x_t, 0.5, RNG)["positions"])
+
+
 def test_wrong_states_are_refused_by_name() -> None:
     with pytest.raises(ValueError, match=r"at least one leaf, as Product\(positions=Gaussian\(\), …\)"):
         Product()

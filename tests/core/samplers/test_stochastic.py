@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+from dataclasses import dataclass
 from typing import Any
 
 import pytest
@@ -12,6 +13,8 @@ from torch import Tensor
 
 from langevin.core import grids
 from langevin.core.analytic import MixtureDenoiser
+from langevin.core.denoiser import Denoiser
+from langevin.core.posteriors import Point, Posterior
 from langevin.core.processes import Discrete, Gaussian, Product
 from langevin.core.rng import Stream
 from langevin.core.samplers import PRESETS, Churn, Heun, Langevin, Multistep, Restart, Sampler, Single, sample
@@ -93,6 +96,44 @@ def test_the_variance_of_a_reverse_diffusion_is_exact_for_data_of_no_width(sampl
     for step in sample(denoiser, sampler, times, Stream.of(2, ROWS), x=denoiser.draw(0.95, ROWS)):
         mean, std = denoiser.marginal(step.move.s)  # type: ignore[arg-type]
         assert_moments(step.x, mean, std)  # type: ignore[arg-type]
+
+
+@dataclass(frozen=True)
+class Polynomial(Denoiser):
+    """x̂ = Σ cₖ λᵏ with λ = log(α/σ), whatever the state."""
+
+    process: Gaussian
+    powers: tuple[float, ...]
+
+    def value(self, half: Any) -> Any:
+        return sum(c * half**k for k, c in enumerate(self.powers))
+
+    def __call__(self, x_t: Any, t: Any, *rest: Any) -> tuple[Posterior, Any]:
+        alpha, sigma = self.process.schedule.at(t)
+        x = torch.full_like(x_t, self.value(math.log(alpha / sigma)))
+        return Point(x, (x_t - alpha * x) / sigma, x_t, t, self.process.schedule), None
+
+
+@pytest.mark.parametrize("order", [1, 2, 3, 4])
+def test_the_drift_of_a_multistep_sde_is_exact_for_beliefs_that_are_polynomials(order: int) -> None:
+    process, times = Gaussian(SCHEDULES["vp"]), [0.9, 0.8, 0.66, 0.5, 0.37, 0.2]
+    denoiser, silent = Polynomial(process, (0.7, -0.4, 0.3, 0.05)[:order]), Polynomial(process, (0.0,))
+    x = Stream.of(0, 4).normal((4, 3), torch.float64)
+    whole = list(sample(denoiser, Multistep(order, sde=True), times, Stream.of(1, 4), x=x))
+    noise = list(sample(silent, Multistep(order, sde=True), times, Stream.of(1, 4), x=0 * x))
+    for before, after, start, end in list(zip(whole[:-1], whole[1:], noise[:-1], noise[1:]))[
+        order - 2 if order > 1 else 0 :
+    ]:
+        t, s = after.move.t, after.move.s
+        (alpha_t, sigma_t), (alpha_s, sigma_s) = process.schedule.at(t), process.schedule.at(s)  # type: ignore[arg-type]
+        # x_s = σ_s²/α_s (α_t/σ_t² x_t + 2 ∫ e^{2λ} x̂ dλ), by Simpson's rule
+        half = torch.linspace(
+            math.log(alpha_t / sigma_t), math.log(alpha_s / sigma_s), 2001, dtype=torch.float64
+        )
+        f = torch.exp(2 * half) * denoiser.value(half)
+        area = (half[1] - half[0]) / 3 * (f[0] + 4 * f[1::2].sum() + 2 * f[2:-1:2].sum() + f[-1])
+        mean = sigma_s**2 / alpha_s * (alpha_t / sigma_t**2 * (before.x - start.x) + 2 * area)  # type: ignore[operator]
+        assert torch.allclose(after.x - end.x, mean, rtol=1e-8)  # type: ignore[operator]
 
 
 def test_a_multistep_sde_is_less_biased_than_single_steps() -> None:
