@@ -6,6 +6,7 @@ import subprocess
 import sys
 
 SCRIPTS = {
+    "startup": [],
     "loop_overhead": ["--quick"],
     "sampler_accuracy": ["--quick"],
     "backbone_throughput": ["--rounds", "3"],

@@ -97,7 +97,9 @@ def methods(given: Problem, seed: int) -> Iterable[tuple[str, str, Callable[[int
         ):
             yield "preset", name, lambda n, p=preset: run(given, p.sampler, p.grid, n)
     like = torch.zeros(16, *given.x.shape[1:], dtype=torch.float64)
-    density = curvature.measure(given.denoiser, like, Stream.of(1000 + seed, 16), condition=given.conditions(16))
+    density = curvature.measure(
+        given.denoiser, like, Stream.of(1000 + seed, 16), condition=given.conditions(16)
+    )
     for name, solver in MEASURED.items():
         yield "measured", name, lambda n, s=solver: run(given, s, lambda k: grids.curvature(k, density), n)
     for name, grid in UNMEASURED.items():
@@ -238,7 +240,9 @@ def plot(records: list[dict[str, Any]], path: str | Path) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--cells", nargs="+", default=CELLS, help="of these, or a shipped model as image-digits/flow")
+    parser.add_argument(
+        "--cells", nargs="+", default=CELLS, help="of these, or a shipped model as image-digits/flow"
+    )
     parser.add_argument("--budgets", nargs="+", type=int, default=BUDGETS)
     parser.add_argument(
         "--seeds", type=int, default=3, help="problems 0 … seeds - 1; each is a mixture and its samples"

