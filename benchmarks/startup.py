@@ -1,6 +1,6 @@
 """Start-up: CPU seconds of fresh processes, beside what peers need before their first line of work.
 
-    python -m benchmarks.startup
+python -m benchmarks.startup
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Every verb of a model on pictures: begin from one, keep parts, vary, interpolate, invert, steer, score.
 
-The same calls work in every modality. Writes one picture for each verb to runs/verbs_on_pictures.
+A verb is an operation of the core on a state; here the states are pictures. Writes a picture for each verb.
 
     python examples/verbs_on_pictures.py
 """
