@@ -8,6 +8,7 @@ The step is a generator: it yields (x, t) where it wants the belief about clean 
 
 import argparse
 import math
+from dataclasses import dataclass
 
 import torch
 
@@ -17,6 +18,7 @@ from langevin.core.posteriors import Point, leafwise
 from langevin.core.processes import split
 
 
+@dataclass(frozen=True)  # equal by value, and named in samples.json
 class Midpoint(lv.samplers.Sampler):
     """Euler to the middle of the step, then the whole step with the clean estimate found there.
 

@@ -173,9 +173,10 @@ def _largest(
         if sampler.evaluations(plan, process) > budget:
             break
         best = times
+    if best is None and refusal is not None:
+        raise refusal
     if best is None:
-        reason = f": {refusal}" if refusal else ""
-        raise ValueError(f"no plan of this sampler fits in {budget} evaluations; allow more{reason}")
+        raise ValueError(f"no plan of this sampler fits in {budget} evaluations; allow more")
     return best
 
 

@@ -234,6 +234,20 @@ def test_restarts_contract_the_error_of_a_wrong_start() -> None:
     assert away[1] < away[0] / 2 and away[2] < 0.02
 
 
+def test_a_langevin_correction_has_songs_step_size() -> None:
+    denoiser, rng = normal("vp"), Stream.of(0, 64)
+    x, times = denoiser.quantiles(0.6), [0.6, 0.4]
+    (plain,), (corrected,) = (
+        list(sample(denoiser, sampler, times, rng, x=x))
+        for sampler in (Single(), Langevin(Single(), corrections=1, snr=0.2))
+    )
+    belief, sigma = denoiser(plain.x, 0.4)[0], denoiser.process.schedule.at(0.4)[1]
+    z = denoiser.process.noise(x, rng.fold("move", 0).fold("langevin", 0, ""))
+    # 2 r² σ² of the score, with the norms of score and noise at their expectation (Song et al., 2021, Alg. 4)
+    expected = plain.x - 2 * 0.2**2 * sigma * belief.eps + 2 * 0.2 * sigma * z  # type: ignore[operator,union-attr]
+    assert torch.allclose(corrected.x, expected)  # type: ignore[arg-type]
+
+
 @pytest.mark.parametrize("snr", [0.05, 0.16, 0.4])
 def test_langevin_corrections_keep_the_law_at_their_noise_level(snr: float) -> None:
     # from the exact law at t, moves that stand nearly still apply corrections only

@@ -56,8 +56,10 @@ def test_hidden_matrices_take_orthogonal_steps() -> None:
     expected = -0.01 * 0.2 * math.sqrt(128) * orthogonalise(gradient)
     assert torch.allclose(first, expected, atol=1e-6)
     # Nesterov's momentum, and decay that does not pass through the gradient
-    p.grad = torch.zeros_like(gradient)
+    second = torch.randn(32, 128, generator=torch.Generator().manual_seed(1))
+    p.grad = second.clone()
     optimizer.step()
-    momentum = 0.95 * 0.05 * gradient
-    expected = first * (1 - 0.01 * 0.5) - 0.01 * 0.2 * math.sqrt(128) * orthogonalise(0.95 * momentum)
+    momentum = 0.95 * 0.05 * gradient + 0.05 * second
+    direction = orthogonalise(0.05 * second + 0.95 * momentum)
+    expected = first * (1 - 0.01 * 0.5) - 0.01 * 0.2 * math.sqrt(128) * direction
     assert torch.allclose(p.detach(), expected, atol=1e-6)
