@@ -2,7 +2,7 @@ r"""Grids: where a sampler stops between noise and data.
 
 A grid is a function of the process giving N + 1 falling times, both ends included; `listed` takes any times, and a rising
 grid inverts. Grids that are stated in noise levels (Karras, exponential, log-SNR) place finite levels by the ratio
-r = σ/α = e^{−λ/2} and append the exact ends, so that σ = 0 and α = 0 are reached and not approximated.
+r = σ/α = e^{−λ/2} between the exact ends, so that σ = 0 and α = 0 are reached and not approximated.
 
 References:
     Karras et al., 2022, arXiv 2206.00364, Eq. 5 (karras)
@@ -70,9 +70,17 @@ class Grid:
         return {"name": self.name, "steps": self.steps, **self.settings}
 
 
-def _grid(name: str, steps: int, rule: Callable[[Schedule], Sequence[float]], **settings: Any) -> Grid:
+def _in_times(
+    name: str, steps: int, rule: Callable[[Schedule | None], Sequence[float]], **settings: Any
+) -> Grid:
+    """A grid that is stated in times, which every process has."""
     if isinstance(steps, bool) or not isinstance(steps, int) or steps < 1:
         raise ValueError(f"steps must be a whole number of at least 1, got {steps!r}")
+    return Grid(name, steps, rule, settings)
+
+
+def _in_levels(name: str, steps: int, rule: Callable[[Schedule], Sequence[float]], **settings: Any) -> Grid:
+    """A grid that is stated in levels of noise, which only Gaussian leaves have."""
 
     def checked(schedule: Schedule | None) -> Sequence[float]:
         if schedule is None:
@@ -81,13 +89,12 @@ def _grid(name: str, steps: int, rule: Callable[[Schedule], Sequence[float]], **
             )
         return rule(schedule)
 
-    return Grid(name, steps, checked, settings)
+    return _in_times(name, steps, checked, **settings)
 
 
 def uniform(steps: int) -> Grid:
     """t = 1, 1 − 1/N, …, 0. For the linear schedule this is the usual grid of flow models."""
-    grid = _grid("uniform", steps, lambda _: ())
-    return Grid(grid.name, steps, lambda _: [1 - i / steps for i in range(steps)] + [0.0])
+    return _in_times("uniform", steps, lambda _: [1 - i / steps for i in range(steps)] + [0.0])
 
 
 def listed(times: Sequence[float]) -> Grid:
@@ -127,17 +134,19 @@ def _from_ratios(schedule: Schedule, levels: Sequence[float]) -> list[float]:
 def _levels(
     steps: int, low: float | None, high: float | None, between: Callable[[float, float, float], float]
 ) -> Callable[[Schedule], list[float]]:
-    """N levels from r_max down to r_min placed by ``between(r_max, r_min, fraction)``, and the exact ends."""
+    """N levels from r_max down to r_min placed by ``between(r_max, r_min, fraction)``, and the exact ends.
+
+    Unless ``high`` is asked for, the first level stands for t = 1, whatever r(1): between 80, from which the others are
+    spaced, and the infinity of a flow there is nothing worth a belief.
+    """
 
     def rule(schedule: Schedule) -> list[float]:
         r_min, r_max = _bounds(schedule, low, high)
-        head = [1.0] if r_max < _ratio(schedule, 1.0) * (1 - 1e-9) else []
-        count = steps - len(head)
+        asked = high is not None and high < _ratio(schedule, 1.0) * (1 - 1e-9)
+        count = steps - asked
         ratios = [between(r_max, r_min, i / max(1, count - 1)) for i in range(count)]
         times = _from_ratios(schedule, ratios)
-        if not head:
-            times[0] = 1.0  # r(1) up to rounding
-        return [*head, *times, 0.0]
+        return [1.0, *(times if asked else times[1:]), 0.0]
 
     return rule
 
@@ -148,7 +157,7 @@ def karras(steps: int, rho: float = 7.0, low: float | None = None, high: float |
     def between(r_max: float, r_min: float, f: float) -> float:
         return (r_max ** (1 / rho) + f * (r_min ** (1 / rho) - r_max ** (1 / rho))) ** rho
 
-    return _grid("karras", steps, _levels(steps, low, high, between), rho=rho, low=low, high=high)
+    return _in_levels("karras", steps, _levels(steps, low, high, between), rho=rho, low=low, high=high)
 
 
 def log_snr_uniform(steps: int, low: float | None = None, high: float | None = None) -> Grid:
@@ -157,7 +166,7 @@ def log_snr_uniform(steps: int, low: float | None = None, high: float | None = N
     def between(r_max: float, r_min: float, f: float) -> float:
         return math.exp((1 - f) * math.log(r_max) + f * math.log(r_min))
 
-    return _grid("log_snr_uniform", steps, _levels(steps, low, high, between), low=low, high=high)
+    return _in_levels("log_snr_uniform", steps, _levels(steps, low, high, between), low=low, high=high)
 
 
 def exponential(steps: int, low: float | None = None, high: float | None = None) -> Grid:
@@ -166,35 +175,35 @@ def exponential(steps: int, low: float | None = None, high: float | None = None)
     return Grid("exponential", grid.steps, grid.rule, grid.settings)
 
 
-def _table(schedule: Schedule, size: int | None) -> int:
+def _table(schedule: Schedule | None, size: int | None) -> int:
     return size or (len(schedule.alphas_bar) if isinstance(schedule, Tabulated) else 1000)
 
 
 def trailing(steps: int, size: int | None = None) -> Grid:
     """The entries T, T − T/N, … of a table of T steps, then data: begins at pure noise, as few steps need."""
 
-    def rule(schedule: Schedule) -> list[float]:
+    def rule(schedule: Schedule | None) -> list[float]:
         total = _table(schedule, size)
         return [round(total - i * total / steps) / total for i in range(steps)] + [0.0]
 
-    return _grid("trailing", steps, rule, size=size)
+    return _in_times("trailing", steps, rule, size=size)
 
 
 def leading(steps: int, size: int | None = None, offset: int = 1) -> Grid:
     """The entries 0, T/N, … shifted by ``offset``, then data: begins below pure noise. For parity with old models."""
 
-    def rule(schedule: Schedule) -> list[float]:
+    def rule(schedule: Schedule | None) -> list[float]:
         total = _table(schedule, size)
         return [(i * (total // steps) + offset + 1) / total for i in reversed(range(steps))] + [0.0]
 
-    return _grid("leading", steps, rule, size=size, offset=offset)
+    return _in_times("leading", steps, rule, size=size, offset=offset)
 
 
 def shifted(steps: int, factor: float = 3.0) -> Grid:
     """Uniform times pushed towards noise, t ↦ f t / (1 + (f − 1) t): SD3's and FLUX's grid (f = e^μ)."""
     if factor <= 0:
         raise ValueError(f"factor must be positive, got {factor}")
-    return _grid(
+    return _in_times(
         "shifted",
         steps,
         lambda _: (
@@ -207,7 +216,7 @@ def shifted(steps: int, factor: float = 3.0) -> Grid:
 def beta(steps: int, a: float = 0.6, b: float = 0.6) -> Grid:
     """t at the quantiles of a Beta(a, b): denser at both ends."""
 
-    def rule(_: Schedule) -> list[float]:
+    def rule(_: Schedule | None) -> list[float]:
         # cumulative distribution on a grid in the angle φ, t = sin²φ, where the density has no poles for a, b > 0
         phi = torch.linspace(0, math.pi / 2, 4097, dtype=torch.float64)
         middle = (phi[1:] + phi[:-1]) / 2
@@ -222,7 +231,7 @@ def beta(steps: int, a: float = 0.6, b: float = 0.6) -> Grid:
             times.append(math.sin((j + f) * math.pi / 8192) ** 2)
         return [1.0, *times, 0.0]
 
-    return _grid("beta", steps, rule, a=a, b=b)
+    return _in_times("beta", steps, rule, a=a, b=b)
 
 
 def _unmeasured(end: float, slices: int = 64) -> tuple[float, ...]:
@@ -245,7 +254,7 @@ def curvature(steps: int, density: Sequence[float] | None = None) -> Grid:
         return _equidistribute(schedule, chosen, steps, end)
 
     settings = {} if density is None else {"density": [round(float(d), 6) for d in density]}
-    return _grid("curvature", steps, rule, **settings)
+    return _in_levels("curvature", steps, rule, **settings)
 
 
 @functools.lru_cache(maxsize=1024)

@@ -84,14 +84,13 @@ def test_karras_and_exponential_levels_are_those_of_edm_and_of_pretrained_models
 
 
 def test_levels_beyond_the_reach_of_a_grid_are_joined_by_the_exact_ends() -> None:
-    times = grids.karras(10)(Gaussian(Linear()))
-    found = ratios(Linear(), times)
-    assert (
-        found[0] == math.inf
-        and found[1] == pytest.approx(80)
-        and found[-2] == pytest.approx(0.002)
-        and found[-1] == 0
-    )
+    found = ratios(Linear(), grids.karras(10, high=80.0)(Gaussian(Linear())))
+    assert found[0] == math.inf and found[1] == pytest.approx(80)
+    assert found[-2] == pytest.approx(0.002) and found[-1] == 0
+    # unless it is asked for, no belief is spent between infinity and 80: the levels are EDM's with t = 1 as the first
+    free = ratios(Linear(), grids.karras(10)(Gaussian(Linear())))
+    assert free[0] == math.inf
+    assert free[1:] == pytest.approx(ratios(EDM(80.0), grids.karras(10)(Gaussian(EDM(80.0))))[1:])
     # a schedule that ends at 50 begins there
     assert ratios(VE(0.01, 50), grids.karras(10)(Gaussian(VE(0.01, 50))))[0] == pytest.approx(50)
 

@@ -8,7 +8,12 @@ other. The context is as long as the text has words, not letters.
 A word is a run of letters and digits; punctuation marks, and characters of three or four bytes (Chinese,
 emoji), stand for themselves. An end mark closes every text, so the empty text has a context too.
 
-Reference for characters to words: Kim et al. 2016 (arXiv:1508.06615, §2).
+Where the words of the training texts must be told apart quickly, each may also have an entry of its own in a
+table (``hashed``), found by a hash of its bytes: no vocabulary is kept, and a word never seen in training finds
+an entry that is still zero, or shares another's.
+
+References: characters to words, Kim et al. 2016 (arXiv:1508.06615, §2); hashed entries, Svenstrup et al. 2017
+(arXiv:1709.03933), Pagnoni et al. 2024 (arXiv:2412.09871, §3.2).
 """
 
 from __future__ import annotations
@@ -29,6 +34,7 @@ from .embedders import Embedder, Encoder
 __all__ = ["END", "PAD", "TextEmbedder", "untokenize", "words"]
 
 PAD, END = 256, 257
+_PRIME, _BASE = 2_147_483_647, 1_000_003
 _SPACE, _LETTER, _SINGLE, _CONTINUED = range(4)
 
 
@@ -72,6 +78,21 @@ def words(ids: Tensor, kinds: Tensor) -> tuple[Tensor, Tensor]:
     return starts.cumsum(1) - 1, kind != _SPACE
 
 
+def _hashes(ids: Tensor, slot: Tensor, count: int, powers: Tensor) -> Tensor:
+    """A number below 2^31 - 1 for each word, from its bytes in their order.
+
+    Args:
+        ids: (B, L) bytes.
+        slot: (B, L) the word of each byte, `count` for what belongs to none.
+        count: most words of a text.
+        powers: (at least L,) powers of the base, modulo the prime.
+    """
+    places = torch.arange(ids.shape[1], device=ids.device).expand_as(ids)
+    first = places.new_full((ids.shape[0], count + 1), ids.shape[1]).scatter_reduce(1, slot, places, "amin")
+    terms = (ids + 1) * powers[places - first.gather(1, slot)]  # below 2^40: no sum of a text overflows
+    return terms.new_zeros(ids.shape[0], count + 1).scatter_add(1, slot, terms)[:, :count] % _PRIME
+
+
 def untokenize(ids: Tensor) -> list[str]:
     """The texts of `TextEmbedder.tokenize`; bytes that are not UTF-8 become U+FFFD."""
     return [bytes(i for i in row if i < 256).decode(errors="replace") for row in ids.tolist()]
@@ -87,10 +108,13 @@ class TextEmbedder(Embedder):
         heads: heads of attention.
         vector_width: channels of the vector; the width of the context when not given.
         fold_case: read ASCII capitals as small letters.
+        hashed: rows of the table of whole words, a few times as many as there are words in the training texts;
+            0 for no table.
     """
 
     kinds: Tensor
     folded: Tensor
+    powers: Tensor
 
     def __init__(
         self,
@@ -100,6 +124,7 @@ class TextEmbedder(Embedder):
         heads: int = 4,
         vector_width: int | None = None,
         fold_case: bool = True,
+        hashed: int = 0,
     ) -> None:
         vector_width = width if vector_width is None else vector_width
         super().__init__(vector_width=vector_width, context_width=width)
@@ -113,6 +138,11 @@ class TextEmbedder(Embedder):
         nn.init.normal_(self.embedding.weight, std=1.0)
         xavier(self.mix)
         xavier(self.vector)
+        self.table = nn.Embedding(hashed, width) if hashed else None
+        if self.table is not None:
+            nn.init.zeros_(self.table.weight)
+        powers = [pow(_BASE, i, _PRIME) for i in range(length + 1)] if hashed else []
+        self.register_buffer("powers", torch.tensor(powers, dtype=torch.long), persistent=False)
         self.register_buffer("kinds", _kinds(), persistent=False)
         self.register_buffer("folded", _folded() if fold_case else torch.arange(258), persistent=False)
 
@@ -156,9 +186,11 @@ class TextEmbedder(Embedder):
         x = x + F.gelu(self.convolution(x.transpose(1, 2)).transpose(1, 2), approximate="tanh")
 
         count = int(word.max()) + 1
-        slot = torch.where(real, word, count).unsqueeze(-1).expand_as(x)  # spaces: a slot that is cut off
-        x = x.new_zeros(x.shape[0], count + 1, x.shape[2]).scatter_add(1, slot, x)[:, :count]  # (B, M, C)
-        x = self.mix(F.layer_norm(x, x.shape[-1:]))
+        slot = torch.where(real, word, count)  # spaces: a slot that is cut off
+        x = x.new_zeros(x.shape[0], count + 1, x.shape[2]).scatter_add(1, slot.unsqueeze(-1).expand_as(x), x)
+        x = self.mix(F.layer_norm(x[:, :count], x.shape[-1:]))  # (B, M, C)
+        if self.table is not None:
+            x = x + self.table(_hashes(ids, slot, count, self.powers) % self.table.num_embeddings)
         counts = torch.where(real, word, -1).amax(1) + 1
         places = torch.arange(count, device=x.device)
         mask = places < counts.unsqueeze(1)

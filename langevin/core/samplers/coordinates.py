@@ -84,8 +84,15 @@ def quantity(of: str, belief: Point, t: float) -> Tensor:
 
 
 @functools.lru_cache(maxsize=65536)
-def lift(of: str, schedule: Schedule, t: float, s: float) -> tuple[float, float, float, float]:
+def lift(of: str, schedule: Schedule, t: float, s: float | None) -> tuple[float, float, float, float]:
     """(p, q, u, w): the effective posterior x = p x_t + q m̄, ε = u x_t + w m̄ of a step from t to s.
+
+    Args:
+        of: the coordinate.
+        schedule: of the leaf.
+        t: where the step begins.
+        s: where it ends; None for a step from a lone belief, whose pair is that belief again (DDIM). Only "v" tells
+            the two apart: its straight step in the angle is Euler's, while a lone (x̂, ε̂) that stays what it is turns.
 
     Raises:
         ValueError: the coordinate is singular at t ("eps" and "sigma" at α = 0, "x" at σ = 0).
@@ -106,8 +113,10 @@ def lift(of: str, schedule: Schedule, t: float, s: float) -> tuple[float, float,
     # the straight step X + Δ m̄ in the angle, as a rotation by Δ with the effective velocity V = a X + b m̄
     norm = math.hypot(alpha, sigma)
     cos, sin = alpha / norm, sigma / norm
-    delta = variable("v", schedule, s) - variable("v", schedule, t)
-    a, b = math.tan(delta / 2), delta / math.sin(delta)
+    a, b = 0.0, 1.0
+    if s is not None:
+        delta = variable("v", schedule, s) - variable("v", schedule, t)
+        a, b = math.tan(delta / 2), delta / math.sin(delta)
     return (cos - sin * a) / norm, -sin * b, (sin + cos * a) / norm, cos * b
 
 

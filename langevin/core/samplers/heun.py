@@ -26,7 +26,8 @@ class Heun(Sampler):
     Args:
         of: the coordinate that is averaged: "velocity" (flow; every schedule, both ends) or "sigma" (EDM).
 
-    The last step, to σ = 0, is Euler's alone: there is no noise left to ask about.
+    The last step, to σ = 0, is Euler's alone: there is no noise left to ask about. So is a step of="sigma" from
+    α = 0, where σ/α is infinite.
     """
 
     of: str = "velocity"
@@ -39,7 +40,9 @@ class Heun(Sampler):
     def cost(self, move: Move, process: Process) -> int:
         if move.kind == "renoise":
             return 0
-        return 2 if any(_averages(leaf, *_ends(move, name)) for name, leaf in process.leaves.items()) else 1
+        return (
+            2 if any(self._averages(leaf, *_ends(move, name)) for name, leaf in process.leaves.items()) else 1
+        )
 
     def step(
         self,
@@ -59,7 +62,7 @@ class Heun(Sampler):
         if isinstance(move.s, dict):
             # a leaf that lands before the others, or stands still, is asked about where it is
             gaussian = [name for name, leaf in process.leaves.items() if leaf.order > 1]
-            late = [name for name in gaussian if not _averages(process.leaves[name], *_ends(move, name))]
+            late = [name for name in gaussian if not self._averages(process.leaves[name], *_ends(move, name))]
             asked |= {name: parts[name] for name in late}
             clocks = {**move.s, **{name: of_leaf(move.t, name) for name in late}}
         q_s = yield join(process, asked), clocks
@@ -72,19 +75,21 @@ class Heun(Sampler):
 
     def _mean(self, leaf: LeafProcess, x_t: Tensor, q_t: Any, q_s: Any, t: Any, s: Any) -> Any:
         """The effective belief of the trapezoidal rule; leaves of first order keep the belief at t."""
-        if not _averages(leaf, t, s):
+        if not self._averages(leaf, t, s):
             return q_t
         schedule = leaf.schedule  # type: ignore[attr-defined]
         m = (coordinates.quantity(self.of, q_t, t) + coordinates.quantity(self.of, q_s, s)) / 2
         p, q, u, w = coordinates.lift(self.of, schedule, t, s)
         return Point(p * x_t + q * m, u * x_t + w * m, x_t, t, schedule)
 
+    def _averages(self, leaf: LeafProcess, t: float, s: float) -> bool:
+        """Whether a leaf uses a second belief: a Gaussian one that moves, between times where the rule has a meaning."""
+        if leaf.order == 1 or t == s:
+            return False
+        schedule = leaf.schedule  # type: ignore[attr-defined]
+        return schedule.at(s)[1] > 0 and coordinates.usable(self.of, schedule, t)
+
 
 def _ends(move: Move, name: str) -> tuple[Any, Any]:
     """The times of one leaf at the two ends of a move."""
     return of_leaf(move.t, name), of_leaf(move.s, name)
-
-
-def _averages(leaf: LeafProcess, t: float, s: float) -> bool:
-    """Whether a leaf uses a second belief: a Gaussian one that moves and does not land at σ = 0."""
-    return leaf.order > 1 and t != s and leaf.schedule.at(s)[1] > 0  # type: ignore[attr-defined,no-any-return]

@@ -37,13 +37,13 @@ class _Leaf:
 
     Attributes:
         weights: of the quantities at t and at the remembered nodes before it, newest first.
-        lift: (p, q, u, w) of the effective posterior.
+        lift: (p, q, u, w) of the effective posterior; None where the belief itself is taken.
         again: A of the corrected state A x_before + Σ Bⱼ mⱼ, the last move made again.
         correct: its Bⱼ, the belief at the end of that move first; empty for no correction.
     """
 
     weights: tuple[float, ...]
-    lift: tuple[float, float, float, float]
+    lift: tuple[float, float, float, float] | None
     again: float = 0.0
     correct: tuple[float, ...] = ()
 
@@ -128,7 +128,10 @@ class Multistep(Sampler):
                 again, scale = alpha * p + sigma * u, alpha * q + sigma * w
                 mean = coordinates.weights([end, *old], start, end, c, self.midpoint)
                 correct = tuple(scale * weight for weight in mean)
-            out.append(_Leaf(tuple(b), coordinates.lift(self.of, schedule, t, s), again, correct))
+            raised = None
+            if count > 1 or coordinates.usable(self.of, schedule, t):
+                raised = coordinates.lift(self.of, schedule, t, s if count > 1 else None)
+            out.append(_Leaf(tuple(b), raised, again, correct))
             last = (nodes, u_t, u_s, t, s) if finite else None
             seen = [u_t, *seen][:3] if math.isfinite(u_t) else []
         return out
@@ -156,15 +159,13 @@ class Multistep(Sampler):
                 history.append(node)
             if plan.correct:
                 x[name] = _total(plan.again * remembered[f"{name}/x"], plan.correct, history)
-            p, q, u, w = plan.lift
-            m = _mean(plan.weights, history)
-            effective[name] = Point(
-                _line(p, x[name], q, m),
-                _line(u, x[name], w, m),
-                x[name],
-                t,
-                process.leaves[name].schedule,  # type: ignore[attr-defined]
-            )
+            if plan.lift is not None:
+                p, q, u, w = plan.lift
+                m = _mean(plan.weights, history)
+                belief: Any = beliefs[name]
+                effective[name] = Point(
+                    _line(p, x[name], q, m), _line(u, x[name], w, m), x[name], t, belief.schedule
+                )
             keep = self.order if self.corrector else self.order - 1
             kept |= {f"{name}/{j + 1}": h for j, h in enumerate(history[:keep])}
             if self.corrector:

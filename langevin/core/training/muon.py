@@ -1,8 +1,9 @@
 """Muon: momentum orthogonalised by Newton–Schulz, for the matrices of a trunk; AdamW for everything else.
 
 torch.optim.Muon iterates in bfloat16, which CPUs without native bf16 emulate about fifty times slower than float32; here
-the iteration runs in the dtype of the parameters. Reference: Jordan et al., 2024, "Muon: an optimizer for hidden
-layers"; the scale 0.2 √max(n, m), which lets it share AdamW's learning rate, is Liu et al., 2025, arXiv 2502.16982.
+the iteration runs in the dtype of the parameters unless another is asked for. Reference: Jordan et al., 2024, "Muon: an
+optimizer for hidden layers"; the scale 0.2 √max(n, m), which lets it share AdamW's learning rate, is Liu et al., 2025,
+arXiv 2502.16982.
 """
 
 from __future__ import annotations
@@ -18,15 +19,21 @@ __all__ = ["MuonAdamW", "orthogonalise"]
 _A, _B, _C = 3.4445, -4.7750, 2.0315
 
 
-def orthogonalise(matrix: Tensor, iterations: int = 5) -> Tensor:
-    """The nearest semi-orthogonal matrix, roughly: singular values end between 0.7 and 1.2. Shape (n, m)."""
-    x = matrix / matrix.norm().clamp(min=1e-12)
+def orthogonalise(matrix: Tensor, iterations: int = 5, dtype: torch.dtype | None = None) -> Tensor:
+    """The nearest semi-orthogonal matrix, roughly: singular values end between 0.7 and 1.2. Shape (n, m).
+
+    Args:
+        matrix: (n, m).
+        iterations: of Newton–Schulz.
+        dtype: in which to iterate; the matrix's own when None.
+    """
+    x = (matrix / matrix.norm().clamp(min=1e-12)).to(dtype or matrix.dtype)
     tall = x.shape[0] > x.shape[1]
     x = x.mT if tall else x
     for _ in range(iterations):
         gram = x @ x.mT
         x = torch.addmm(x, torch.addmm(gram, gram, gram, beta=_B, alpha=_C), x, beta=_A)
-    return x.mT if tall else x
+    return (x.mT if tall else x).to(matrix.dtype)
 
 
 class MuonAdamW(torch.optim.Optimizer):
@@ -39,6 +46,7 @@ class MuonAdamW(torch.optim.Optimizer):
         momentum: of Muon (Nesterov).
         betas: of AdamW.
         weight_decay: decoupled, on matrices and on others with at least two axes.
+        dtype: of Newton–Schulz; that of the parameters when None.
     """
 
     def __init__(
@@ -49,7 +57,9 @@ class MuonAdamW(torch.optim.Optimizer):
         momentum: float = 0.95,
         betas: tuple[float, float] = (0.9, 0.99),
         weight_decay: float = 0.0,
+        dtype: torch.dtype | None = None,
     ) -> None:
+        self.dtype = dtype
         groups: list[dict[str, Any]] = [
             {"params": list(matrices), "matrix": True},
             {"params": list(others), "matrix": False},
@@ -78,7 +88,7 @@ class MuonAdamW(torch.optim.Optimizer):
             state["momentum"] = torch.zeros_like(p)
         beta = group["momentum"]
         state["momentum"].lerp_(grad, 1 - beta)
-        direction = orthogonalise(grad.lerp(state["momentum"], beta))
+        direction = orthogonalise(grad.lerp(state["momentum"], beta), dtype=self.dtype)
         p.mul_(1 - group["lr"] * group["weight_decay"])
         p.add_(direction, alpha=-group["lr"] * 0.2 * max(p.shape) ** 0.5)
 
