@@ -6,7 +6,7 @@ samples that end in another mode dominate the RMS at few evaluations, so both ar
 
     diffusers  its schedulers at their best (see peers.py)
     preset     our deterministic presets, as named
-    measured   solvers on the curvature grid measured on one pilot of 16 other noises (64 steps, once per model)
+    measured   solvers on the grid that the model measures once on 16 other noises
     grid       the default solver on grids that need no pilot
 
     python -m benchmarks.sampler_accuracy --out accuracy.json --plot accuracy.png
@@ -50,15 +50,15 @@ MEASURED: dict[str, Sampler] = {
 
 
 def ends(power: float, slices: int = 256) -> tuple[float, ...]:
-    """A density of steps (1 + sin 2θ)^{-power}: 1 at both ends; power 1 is uniform in σ/(α + σ) on every schedule."""
-    angles = [(i + 0.5) / slices * math.pi / 2 for i in range(slices)]
-    return tuple((1 + math.sin(2 * angle)) ** -power for angle in angles)
+    """Steps as dense in θ as (1 + sin 2θ)^{-power}; power 0 is even in θ, power 1 in σ/(α + σ), on every schedule."""
+    slots = grids.slots(math.pi / 2, slices)
+    return tuple(width * (1 + math.sin(2 * angle)) ** -power for angle, width in zip(*slots, strict=True))
 
 
 UNMEASURED: dict[str, Callable[[int], grids.Grid]] = {
-    "curvature, density=None": grids.curvature,
+    "unmeasured": grids.curvature,
     "uniform in t": grids.uniform,
-    "uniform in θ": lambda n: grids.curvature(n, (1.0,)),
+    "uniform in θ": lambda n: grids.curvature(n, ends(0.0)),
     "uniform in σ/(α+σ)": lambda n: grids.curvature(n, ends(1.0)),
     "(1+sin 2θ)^-1.5": lambda n: grids.curvature(n, ends(1.5)),
     "(1+sin 2θ)^-2": lambda n: grids.curvature(n, ends(2.0)),

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import bisect
 import functools
+import itertools
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -29,6 +30,7 @@ from langevin.core.schedules import Schedule, Tabulated
 __all__ = [
     "GRIDS",
     "Grid",
+    "angle_of",
     "beta",
     "by_leaf",
     "curvature",
@@ -39,6 +41,7 @@ __all__ = [
     "log_snr_uniform",
     "named",
     "shifted",
+    "slots",
     "trailing",
     "uniform",
 ]
@@ -234,22 +237,41 @@ def beta(steps: int, a: float = 0.6, b: float = 0.6) -> Grid:
     return _in_times("beta", steps, rule, a=a, b=b)
 
 
-def _unmeasured(end: float, slices: int = 64) -> tuple[float, ...]:
+def angle_of(schedule: Schedule, t: float) -> float:
+    """θ = atan(σ/α) of a time, in radians."""
+    alpha, sigma = schedule.at(t)
+    return math.atan2(sigma, alpha)
+
+
+def slots(end: float, slices: int) -> tuple[list[float], list[float]]:
+    """Middles and widths in θ of the slices of a density: θ = θ₁ sin²(πz/2) with z even, so fine at both ends.
+
+    Args:
+        end: θ₁, the angle at t = 1.
+        slices: their number.
+    """
+    middles = [end * math.sin(math.pi / 2 * (j + 0.5) / slices) ** 2 for j in range(slices)]
+    edges = [end * math.sin(math.pi / 2 * j / slices) ** 2 for j in range(slices + 1)]
+    return middles, [b - a for a, b in itertools.pairwise(edges)]
+
+
+@functools.lru_cache(maxsize=64)
+def _unmeasured(end: float, slices: int = 96) -> tuple[float, ...]:
     """A density for models that have not been measured, (1 + sin 2θ)^{−3/2}: more steps towards both ends."""
-    return tuple((1 + math.sin(2 * end * (j + 0.5) / slices)) ** -1.5 for j in range(slices))
+    return tuple(w * (1 + math.sin(2 * u)) ** -1.5 for u, w in zip(*slots(end, slices), strict=True))
 
 
 def curvature(steps: int, density: Sequence[float] | None = None) -> Grid:
-    """Steps of equal local error of the angle method: the grid a model measures on itself and stores.
+    """Steps of equal error of the angle method: the grid a model measures on itself and stores.
 
     Args:
         steps: N.
-        density: the local density of steps at equal slices of the angle θ = atan(σ/α) from 0 to its end, as
-            :func:`langevin.core.curvature.measure` gives it; None for models that have not been measured.
+        density: shares of the steps in the slices of :func:`slots`, from data to noise, as
+            :func:`langevin.core.curvature.measure` gives them; None for models that have not been measured.
     """
 
     def rule(schedule: Schedule) -> list[float]:
-        end = _angle(schedule)
+        end = angle_of(schedule, 1.0)
         chosen = _unmeasured(end) if density is None else tuple(float(d) for d in density)
         return _equidistribute(schedule, chosen, steps, end)
 
@@ -261,21 +283,15 @@ def curvature(steps: int, density: Sequence[float] | None = None) -> Grid:
 def _equidistribute(schedule: Schedule, density: tuple[float, ...], steps: int, end: float) -> list[float]:
     if not density or min(density) < 0 or not math.isfinite(sum(density)) or sum(density) == 0:
         raise ValueError("density must hold finite numbers of at least 0, not all 0")
-    cumulative = [0.0]
-    for d in density:
-        cumulative.append(cumulative[-1] + d)
+    cumulative = [0.0, *itertools.accumulate(density)]
     times = [1.0]
     for i in range(1, steps):
         target = cumulative[-1] * (1 - i / steps)
         j = min(bisect.bisect_right(cumulative, target) - 1, len(density) - 1)
-        theta = end * (j + (target - cumulative[j]) / (cumulative[j + 1] - cumulative[j])) / len(density)
+        z = (j + (target - cumulative[j]) / (cumulative[j + 1] - cumulative[j])) / len(density)
+        theta = end * math.sin(math.pi / 2 * z) ** 2
         times.append(_from_ratios(schedule, [math.tan(theta)])[0])
     return [*times, 0.0]
-
-
-def _angle(schedule: Schedule) -> float:
-    alpha, sigma = schedule.at(1.0)
-    return math.atan2(sigma, alpha)
 
 
 GRIDS: dict[str, Callable[..., Grid]] = {

@@ -156,14 +156,22 @@ def test_curvature_spaces_steps_by_their_density(name: str) -> None:
         return [math.atan2(*reversed(schedule.at(t))) for t in times]
 
     end = angles([1.0])[0]
-    even = angles(grids.curvature(8, [1.0] * 5)(process))
-    assert even == pytest.approx([end * (1 - i / 8) for i in range(9)], abs=1e-9)
+
+    def places_of(times: Any) -> list[float]:
+        return [2 / math.pi * math.asin(min(1.0, math.sqrt(u / end))) for u in angles(times)]
+
+    even = places_of(grids.curvature(8, [1.0] * 5)(process))
+    assert even == pytest.approx([1 - i / 8 for i in range(9)], abs=1e-6)
     # three quarters of the steps where the density is three times as high
-    uneven = angles(grids.curvature(8, [3.0, 1.0])(process))
-    assert uneven[2] == pytest.approx(end / 2, abs=1e-9) and sum(u < end / 2 - 1e-9 for u in uneven) == 6
+    uneven = places_of(grids.curvature(8, [3.0, 1.0])(process))
+    assert uneven[2] == pytest.approx(1 / 2, abs=1e-6) and sum(z < 1 / 2 - 1e-6 for z in uneven) == 6
     # nothing where it is 0
-    gap = angles(grids.curvature(6, [1.0, 0.0, 1.0])(process))
-    assert not any(end / 3 + 1e-9 < u < 2 * end / 3 - 1e-9 for u in gap)
+    gap = places_of(grids.curvature(6, [1.0, 0.0, 1.0])(process))
+    assert not any(1 / 3 + 1e-6 < z < 2 / 3 - 1e-6 for z in gap)
+    # the slices and their widths are those of the places
+    middles, widths = grids.slots(end, 7)
+    assert sum(widths) == pytest.approx(end) and middles[3] == pytest.approx(end / 2)
+    assert widths[0] == pytest.approx(end * math.sin(math.pi / 14) ** 2) and max(widths) == widths[3]
     # unmeasured: equal shares of the integral of (1 + sin 2θ)^(-3/2)
     places = angles(grids.curvature(10)(process))
     shares = [
