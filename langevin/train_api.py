@@ -183,7 +183,10 @@ def _measure(model: Model, data: Any, rows: int = 8) -> None:
             if not isinstance(like, dict)
             else {k: v.to(model.device) for k, v in like.items()}
         )
-        density = curvature.measure(denoiser, like, Stream.of(0, len(items)), condition=condition, mask=mask)
+        steps = min(max(int(model.defaults.get("steps", 20)), 8), 40)
+        density = curvature.measure(
+            denoiser, like, Stream.of(0, len(items)), condition=condition, mask=mask, steps=steps
+        )
     model.defaults["density"] = list(density)
     model.config["sampling"] = dict(model.defaults)
 
