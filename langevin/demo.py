@@ -25,6 +25,20 @@ SHAPES = (
     "three green triangles at the bottom",
 )
 
+PICTOGRAMS = (
+    "grinning face",
+    "octopus",
+    "rocket",
+    "pizza",
+    "dragon",
+    "flag: Japan",
+    "woman teacher",
+    "hot beverage",
+    "tulip",
+    "butterfly",
+)
+COLOURED = ("blue apple", "green heart", "purple octopus", "pink mushroom", "blue car", "orange fish")
+
 
 def build(out: Path, device: str | None = None) -> Path:
     """Samples every shipped model and writes ``index.html`` and the files it shows.
@@ -143,6 +157,30 @@ def _shapes(model: Any, info: ModelInfo, out: Path) -> list[Section]:
     ]
 
 
+def _pictograms(model: Any, info: ModelInfo, out: Path) -> list[Section]:
+    drawn = model.sample(len(PICTOGRAMS), prompt=PICTOGRAMS, seed=0)
+    drawn.save(out, overwrite=True)
+    coloured = model.sample(len(COLOURED), prompt=COLOURED, seed=0)
+    path = model.interpolate(drawn[1], drawn[4], 8, prompt=[PICTOGRAMS[1], PICTOGRAMS[4]], steps=20)
+    return [
+        Section(
+            "Pictograms from text",
+            f"{info.summary}. It has seen few drawings and knows them by heart; the card says how far beyond it goes.",
+            [_cards(drawn, PICTOGRAMS), Code(_code(info.name, f'2, prompt="{PICTOGRAMS[0]}"'))],
+        ),
+        Section(
+            "In colours that were never drawn",
+            "The colour was learned from captions of turned hues, apart from the thing.",
+            [_cards(coloured, COLOURED)],
+        ),
+        Section(
+            "From one to the other",
+            "`model.interpolate(octopus, dragon, 8)`",
+            [_cards(path, [PICTOGRAMS[1], *[""] * 6, PICTOGRAMS[4]])],
+        ),
+    ]
+
+
 def _any(model: Any, info: ModelInfo, out: Path) -> list[Section]:
     """A model that this page knows nothing special about."""
     drawn = model.sample(8, seed=0)
@@ -158,4 +196,5 @@ def _code(name: str, arguments: str) -> str:
 SHOWS: dict[str, Callable[[Any, ModelInfo, Path], list[Section]]] = {
     "image-digits": _digits,
     "image-shapes": _shapes,
+    "image-emoji": _pictograms,
 }

@@ -252,6 +252,34 @@ def test_the_text_encoder_learns_to_read():
     assert (logits.argmax(-1) == target).all()
 
 
+def test_hashed_words_have_an_entry_of_their_own():
+    plain, embed = text_embedder(), text_embedder(hashed=4096)
+    embed.load_state_dict(plain.state_dict() | {"table.weight": embed.table.weight}, strict=True)
+    # an entry that training has not touched says nothing
+    torch.testing.assert_close(embed(["a red star"]).vector, plain(["a red star"]).vector, rtol=0, atol=0)
+    embed.table.weight.data.normal_()
+    embed(["star rats star", "Star 🍎"]).context.pow(3).sum().backward()
+    touched = embed.table.weight.grad.abs().sum(1).nonzero().flatten()
+    # star, rats, the apple and the end mark: the order of letters counts, case does not
+    assert len(touched) == 4
+    # alone, in company and further on in a text: the same entry
+    alone = embed(["red star"])
+    company = embed(["red star", "there are many more words before a red star here"])
+    torch.testing.assert_close(company.vector[:1], alone.vector)
+    words_ = [f"word{i}" for i in range(200)]
+    embed.zero_grad()
+    embed(words_).context.pow(3).sum().backward()
+    # of 200 words and the end mark, few share an entry of 4,096
+    assert int((embed.table.weight.grad.abs().sum(1) > 0).sum()) > 180
+
+
+@given(st.lists(st.text(max_size=10), min_size=1, max_size=4))
+@settings(max_examples=40, deadline=None)
+def test_every_text_survives_hashing(texts):
+    out = text_embedder(hashed=64)(texts)
+    assert bool(out.vector.isfinite().all()) and out.mask.any(1).all()
+
+
 # pictures, nulls, gradients
 
 

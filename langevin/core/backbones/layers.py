@@ -101,9 +101,9 @@ class RMSNorm(nn.RMSNorm):
         super().__init__(width, eps=1e-6)
 
     def forward(self, x: Tensor) -> Tensor:
-        if x.device.type != "cpu":
+        if x.device.type != "cpu" or self.weight.dtype != torch.float32:
             return super().forward(x)
-        wide = x.float()
+        wide = x.float()  # under autocast the queries and keys arrive in bfloat16
         scale = wide.square().mean(-1, keepdim=True).add(1e-6).rsqrt()
         return wide * scale * self.weight  # 1.3 to 3 times as fast on a CPU as torch's own
 

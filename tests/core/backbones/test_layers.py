@@ -70,6 +70,18 @@ def test_attention_is_softmax_of_scaled_scores():
     torch.testing.assert_close(attend(q, k, v, bias), torch.einsum("bhnm,bmhd->bnhd", weights, v).flatten(2))
 
 
+def test_autocast_on_a_cpu_keeps_attention_in_single_precision():
+    torch.manual_seed(0)
+    layer, x = Attention(32, 4), torch.randn(2, 9, 32)
+    exact = layer(x)
+    with torch.autocast("cpu", torch.bfloat16):
+        q, k, v = layer.project(x)
+        found = attend(q, k, v)
+        assert v.dtype == torch.bfloat16 and found.dtype == torch.float32
+        torch.testing.assert_close(found, attend(q.float(), k.float(), v.float()), rtol=0, atol=0)
+        torch.testing.assert_close(layer(x).float(), exact, rtol=0.05, atol=0.02)
+
+
 def test_no_mask_costs_no_mask():
     assert attention_bias(None) is None
     pair = torch.zeros(1, 2, 3, 3)

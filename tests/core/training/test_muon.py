@@ -26,6 +26,22 @@ def test_orthogonalised_matrices_keep_their_directions_and_lose_their_scales(sha
     assert not bool(orthogonalise(torch.zeros(shape)).any())
 
 
+def test_another_dtype_changes_the_iteration_only() -> None:
+    matrix = torch.randn(64, 40, generator=torch.Generator().manual_seed(0))
+    low = orthogonalise(matrix, dtype=torch.bfloat16)
+    assert low.dtype == torch.float32
+    values = torch.linalg.svdvals(low)
+    assert float(values.min()) > 0.6 and float(values.max()) < 1.3
+    assert float(torch.linalg.norm(low - orthogonalise(matrix)) / torch.linalg.norm(low)) < 0.1
+    p = nn.Parameter(torch.zeros(64, 40))
+    p.grad = matrix
+    MuonAdamW([p], [], lr=0.01, dtype=torch.bfloat16).step()
+    assert p.dtype == torch.float32
+    torch.testing.assert_close(
+        p.detach(), -0.01 * 0.2 * 8 * orthogonalise(0.0975 * matrix, dtype=torch.bfloat16)
+    )
+
+
 def test_vectors_and_heads_take_adamws_steps() -> None:
     generator = torch.Generator().manual_seed(0)
     start = [
