@@ -19,6 +19,7 @@ from typing import Any
 
 import torch
 from PIL import Image as PILImage
+from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from langevin import optional
@@ -242,10 +243,28 @@ def _variant(folder: Path) -> str | None:
     raise FolderError(f"{folder} has no {WEIGHTS}.safetensors{held}")
 
 
+def _require_plausible(config: dict[str, Any], weights: Path) -> None:
+    """Refuses a configuration that asks for more layers than there are weights, which could take hours to build."""
+    try:
+        with safe_open(weights, framework="pt") as file:
+            held = len(file.keys())
+    except SafetensorError as error:
+        raise FolderError(f"{weights}: {error}") from None
+    for name, value in config.items():
+        if not any(word in name for word in ("layers", "blocks")):
+            continue
+        numbers = value if isinstance(value, list) else [value]
+        if len(numbers) > held or any(isinstance(n, (int, float)) and n > held for n in numbers):
+            raise FolderError(
+                f"{weights.parent}: {name} = {str(value)[:60]} asks for more than {held} weights hold"
+            )
+
+
 def _read(folder: Path, dtype: torch.dtype) -> Any:
     """The autoencoder of a folder, every weight of it read."""
     config, variant = _config(folder), _variant(folder)
-    _member(folder, f"{WEIGHTS}.{variant}.safetensors" if variant else f"{WEIGHTS}.safetensors")
+    weights = _member(folder, f"{WEIGHTS}.{variant}.safetensors" if variant else f"{WEIGHTS}.safetensors")
+    _require_plausible(config, weights)
     kind = getattr(optional.diffusers(), config["_class_name"])
     try:
         vae, report = kind.from_pretrained(

@@ -270,6 +270,7 @@ def edited(folder: Path, **changes: Any) -> None:
         ({"quantization_config": {"quant_method": "bitsandbytes"}}, "quantised"),
         ({"latent_channels": 8}, "shape"),
         ({"layers_per_block": 2}, "do not fit config.json"),
+        ({"layers_per_block": 10**9}, "layers_per_block = 1000000000 asks for more than"),
         ({"block_out_channels": [2**20, 2**20]}, "shape|allocate"),  # 40 TB a layer
     ],
 )
