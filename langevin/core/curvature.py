@@ -44,12 +44,12 @@ def measure(
     condition: Condition | None = None,
     mask: Tensor | None = None,
     steps: int = 20,
-    fine: int = 160,
+    fine: int | None = None,
     slices: int = 48,
 ) -> tuple[float, ...]:
     """The density of steps from data to noise, for :func:`langevin.core.grids.curvature`.
 
-    Asks for about ``fine`` + 30 ``steps`` beliefs.
+    Asks for about 70 times as many beliefs as ``steps``.
 
     Args:
         denoiser: guided as it will be used.
@@ -57,15 +57,16 @@ def measure(
         rng: one row for each of them.
         condition: of the pilot's samples.
         mask: of the pilot's samples.
-        steps: for which the grid is meant; a half and a quarter of them are tried too.
-        fine: steps of the run that stands for the truth.
+        steps: for which the grid is meant; half and twice as many are tried too.
+        fine: steps of the run that stands for the truth; 12 times ``steps`` when None.
         slices: entries of the density.
 
     Raises:
         ValueError: no Gaussian leaf, or a fine run that is not at least four times as fine.
     """
-    if fine < 4 * steps or steps < 4:
-        raise ValueError(f"a pilot needs at least 4 steps and a run 4 times as fine, got {steps} and {fine}")
+    fine = 12 * steps if fine is None else fine
+    if fine < 6 * steps or steps < 4:
+        raise ValueError(f"a pilot needs at least 4 steps and a run 6 times as fine, got {steps} and {fine}")
     process = denoiser.process
     name = next((n for n, leaf in process.leaves.items() if isinstance(leaf, Gaussian)), None)
     if name is None:
@@ -86,7 +87,7 @@ def measure(
     def score(density: tuple[float, ...]) -> float:
         """The mean logarithm of the samples' errors, so that one that turned into another counts as one."""
         total = 0.0
-        for count in (steps // 4, steps // 2, steps):
+        for count in (steps // 2, steps, 2 * steps):
             away = split(run(count, density)[-1].x)[name] - target
             total += float(away.flatten(1).double().square().mean(1).clamp(min=1e-24).log().mean())
         return total

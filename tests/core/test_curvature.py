@@ -69,7 +69,7 @@ def test_the_curvature_of_a_run_does_not_depend_on_its_steps() -> None:
 
 def test_a_pilot_needs_steps_and_a_gaussian_leaf() -> None:
     for settings in ({"steps": 3}, {"steps": 20, "fine": 60}):
-        with pytest.raises(ValueError, match="at least 4 steps and a run 4 times as fine"):
+        with pytest.raises(ValueError, match="at least 4 steps and a run 6 times as fine"):
             curvature.measure(mixture(Linear()), torch.zeros(2, 2), Stream.of(0, 2), **settings)
     denoiser = mixture(Linear())
     object.__setattr__(denoiser, "process", Discrete(3))
