@@ -17,13 +17,13 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from langevin.core import grids, guidance, keep, posteriors, processes, samplers, schedules
+    from langevin.core import analytic, grids, guidance, keep, posteriors, processes, samplers, schedules
     from langevin.core.model import Model
     from langevin.core.rng import Stream
     from langevin.folders import FolderError
     from langevin.hub import ModelInfo, load, models
     from langevin.modalities.base import Failure, Modality, Samples
-    from langevin.train_api import train
+    from langevin.train_api import train, train_codec
 
 __version__ = "0.1.0"
 
@@ -33,6 +33,7 @@ WHERE = {
     "models": "langevin.hub:models",
     "ModelInfo": "langevin.hub:ModelInfo",
     "train": "langevin.train_api:train",
+    "train_codec": "langevin.train_api:train_codec",
     "Model": "langevin.core.model:Model",
     "Samples": "langevin.modalities.base:Samples",
     "Failure": "langevin.modalities.base:Failure",
@@ -46,6 +47,7 @@ WHERE = {
     "samplers": "langevin.core.samplers",
     "guidance": "langevin.core.guidance",
     "keep": "langevin.core.keep",
+    "analytic": "langevin.core.analytic",
 }
 
 __all__ = [
@@ -57,6 +59,7 @@ __all__ = [
     "Samples",
     "Stream",
     "__version__",
+    "analytic",
     "grids",
     "guidance",
     "keep",
@@ -67,6 +70,7 @@ __all__ = [
     "samplers",
     "schedules",
     "train",
+    "train_codec",
 ]
 
 

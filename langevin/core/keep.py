@@ -1,9 +1,8 @@
 """Keep: which elements of a sample are given while the rest is generated.
 
 Inpainting, motif scaffolding, fragment linking, first and last frames, extension and loops are one operation: the belief
-about kept elements is replaced by what is known (:class:`Known`), in posterior space, so that it serves every sampler,
-guidance and leaf. The noise that the sampler believes in at a kept element is then the noise that it holds, and every
-move keeps that element on the straight path to its known value. At t = 0 it is exact.
+about kept elements is replaced by what is known (:class:`~langevin.core.guidance.known.Known`, a guidance), in posterior
+space, so that it serves every sampler and leaf, and goes around any guidance.
 
 A :class:`Keep` selects elements on a modality's own grid: rows and columns of pixels, frames, residues, atoms.
 """
@@ -17,13 +16,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from langevin.core.denoiser import Condition, Denoiser, Memory
-from langevin.core.posteriors import Categorical, Point, Posterior, Tangent
-from langevin.core.processes import Process, State, split
-from langevin.core.processes.torus import wrap
-from langevin.core.times import Times, of_leaf
+from langevin.core.processes import State, split
+from langevin.core.times import shaped
 
-__all__ = ["Keep", "Known", "border", "box", "elements", "frames", "mask", "paste"]
+__all__ = ["Keep", "border", "box", "elements", "frames", "mask", "paste"]
 
 
 @dataclass(frozen=True)
@@ -122,90 +118,9 @@ def border(width: int) -> Keep:
     return Keep(select, f"border({width})")
 
 
-def _wide(chosen: Tensor, like: Tensor) -> Tensor:
-    return chosen.reshape(chosen.shape + (1,) * (like.ndim - chosen.ndim)).expand_as(like)
-
-
 def paste(x: State, known: State, chosen: State) -> State:
     """``x`` with the known values where ``chosen``, by leaf; leaves that ``chosen`` does not name stay as they are."""
     parts, values, where = dict(split(x)), split(known), split(chosen)
     for name, picked in where.items():
-        parts[name] = torch.where(_wide(picked, parts[name]), values[name], parts[name])
+        parts[name] = torch.where(shaped(picked, parts[name]), values[name], parts[name])
     return parts if isinstance(x, dict) else parts[""]
-
-
-@dataclass(frozen=True)
-class Known(Denoiser):
-    """A denoiser that knows the clean value of some elements.
-
-    Args:
-        inner: the denoiser for the rest.
-        x: clean states that hold the known values, shape of the state.
-        chosen: booleans by leaf, True where known; leading axes of the leaf, or all of them.
-    """
-
-    inner: Denoiser
-    x: State
-    chosen: State
-
-    @property
-    def process(self) -> Process:  # type: ignore[override]
-        return self.inner.process
-
-    def __call__(
-        self,
-        x_t: State,
-        t: Times,
-        condition: Condition | None = None,
-        mask: Tensor | None = None,
-        memory: Memory = None,
-    ) -> tuple[Posterior, Memory]:
-        belief, memory = self.inner(x_t, t, condition, mask, memory)
-        return self._correct(belief, x_t, t), memory
-
-    def many(
-        self,
-        x_t: State,
-        t: Times,
-        conditions: Sequence[Condition],
-        mask: Tensor | None = None,
-        memory: Memory = None,
-        batched: bool = True,
-    ) -> tuple[list[Posterior], Memory]:
-        beliefs, memory = self.inner.many(x_t, t, conditions, mask, memory, batched)
-        return [self._correct(belief, x_t, t) for belief in beliefs], memory
-
-    def without(self, condition: Condition | None, names: Any = None) -> dict[str, Any]:
-        return self.inner.without(condition, names)
-
-    def rows(self, t: Times) -> int:
-        return self.inner.rows(t)
-
-    def _correct(self, belief: Posterior, x_t: State, t: Times) -> Posterior:
-        parts, states, known, chosen = split(belief), split(x_t), split(self.x), split(self.chosen)
-        out = {
-            name: self._leaf(name, leaf, states[name], known[name], chosen[name], of_leaf(t, name))
-            if name in chosen
-            else leaf
-            for name, leaf in parts.items()
-        }
-        return out if isinstance(belief, dict) else out[""]
-
-    def _leaf(self, name: str, leaf: Any, x_t: Tensor, known: Tensor, chosen: Tensor, t: Any) -> Any:
-        if isinstance(leaf, Point):
-            return leaf.with_x(torch.where(_wide(chosen, leaf.x), known, leaf.x))
-        if isinstance(leaf, Categorical):
-            sure = torch.full_like(leaf.logits, -torch.inf).scatter(-1, known[..., None], 0.0)
-            return Categorical(torch.where(_wide(chosen, known)[..., None], sure, leaf.logits))
-        process: Any = self.process.leaves[name]
-        exact = (
-            process.posterior(known, x_t, t)
-            if leaf.vector.shape != x_t.shape
-            else Tangent(_arc(x_t, known), x_t)
-        )
-        picked = chosen.reshape(chosen.shape + (1,) * (leaf.vector.ndim - chosen.ndim))
-        return replace(leaf, vector=torch.where(picked, exact.vector, leaf.vector))
-
-
-def _arc(x_t: Tensor, known: Tensor) -> Tensor:
-    return wrap(known - x_t)

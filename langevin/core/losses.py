@@ -6,6 +6,11 @@ squared ratio of their determinants, so that "min-SNR with v-prediction" is the 
 
 Times are drawn from a density on [0, 1] by each sample's own stream. A weight that counterbalances the density is the
 user's choice; none is applied in secret.
+
+The ends themselves are not trained at. Where a slope of the schedule is infinite (σ' ~ t^−½ at t = 0 of every schedule
+whose σ² begins linearly: VP, sigmoid, and zero terminal SNR made of them; α' at t = 1 of the sigmoid) the velocity and
+its loss have no limit: the mean of the loss over times grows as log 1/t towards the end. Training times therefore keep
+:data:`NEAREST` = 1e-5 away from both ends, and :func:`langevin.core.training.loss.draw_times` sees to it.
 """
 
 from __future__ import annotations
@@ -19,10 +24,13 @@ import torch
 from torch import Tensor, nn
 
 from langevin.core import parametrisations
+from langevin.core.errors import unknown
+from langevin.core.processes.base import Process
 from langevin.core.processes.gaussian import Gaussian
 from langevin.core.rng import Stream
 
 __all__ = [
+    "NEAREST",
     "P2",
     "LogitNormal",
     "LossAdaptive",
@@ -37,6 +45,8 @@ __all__ = [
     "UniformTimes",
     "Weighting",
 ]
+
+NEAREST = 1e-5  # of a training time to 0 and to 1
 
 
 class Times(Protocol):
@@ -238,18 +248,37 @@ class Objective:
 
     Args:
         target: residual of Gaussian leaves that is squared: "velocity", "eps", "x", "v", "edm", or a dict by leaf (which
-            also names the losses of other leaves, as ``{"types": "elbo"}``).
+            also names the losses of other leaves, as ``{"types": "cross-entropy"}``). A leaf that is not named, and
+            every leaf where the target is None, has its own: the velocity for Gaussian leaves, the ELBO for masked
+            classes, the cross-entropy for uniform ones, the tangent for rotations and angles.
         times: density of the training times.
         weighting: of Gaussian leaves.
         scales: factor of each leaf's loss in the sum; 1 where not given.
         uncertainty: learn the log-variance of the loss at each noise level (:class:`Uncertainty`), after the weighting.
     """
 
-    target: str | dict[str, str] = "velocity"
+    target: str | dict[str, str] | None = None
     times: Times = LogitNormal()
     weighting: Weighting = Uniform()
     scales: Mapping[str, float] | None = None
     uncertainty: bool = False
+
+    def kinds(self, process: Process) -> dict[str, str | None]:
+        """The target of every leaf by name, as :meth:`Process.loss` takes it.
+
+        Raises:
+            ValueError: a target for a leaf that the process does not have.
+        """
+        given = self.target
+        if isinstance(given, Mapping):
+            for name in given:
+                if name not in process.leaves:
+                    raise ValueError(unknown("leaf of the target", name, process.leaves))
+            return {name: given.get(name, leaf.target) for name, leaf in process.leaves.items()}
+        return {
+            name: given if given and (isinstance(leaf, Gaussian) or not name) else leaf.target
+            for name, leaf in process.leaves.items()
+        }
 
     def weigh(self, process: Gaussian, loss: Tensor, t: Tensor, target: str) -> Tensor:
         """``loss`` (B,) of a Gaussian leaf under the weighting, carried from its own target to the one in use."""
@@ -276,11 +305,10 @@ class Objective:
     def total(self, process: Any, losses: Any, t: Any) -> tuple[Tensor, dict[str, Tensor]]:
         """The loss of each sample (B,) and its parts by leaf, from what ``process.loss`` gave."""
         parts = losses if isinstance(losses, dict) else {"": losses}
-        out = {}
+        kinds, out = self.kinds(process), {}
         for name, leaf in process.leaves.items():
             loss = parts[name]
             if isinstance(leaf, Gaussian):
-                target = self.target.get(name, "velocity") if isinstance(self.target, dict) else self.target
-                loss = self.weigh(leaf, loss, t[name] if isinstance(t, dict) else t, target)
+                loss = self.weigh(leaf, loss, t[name] if isinstance(t, dict) else t, str(kinds[name]))
             out[name] = loss * (self.scales or {}).get(name, 1.0)
         return torch.stack(list(out.values())).sum(0), out

@@ -6,9 +6,9 @@ it. A :class:`Categorical` is the belief of a discrete leaf, a :class:`Tangent` 
 at :math:`x_t` that points to the clean value). A product's belief is a dict of these.
 
 Two operations are all that guidance needs: :func:`combine` (a weighted sum: means and tangents add, log-probabilities
-add and are normalised, which is the tempered product of the distributions) and :func:`project` (edit the clean
-estimate, and re-derive what follows from it). Because both act here and not on raw outputs, guidance written once holds
-for every parametrisation and every leaf.
+add and are normalised, which is the tempered product of the distributions; where these share no class, the one with
+the largest weight holds) and :func:`project` (edit the clean estimate, and re-derive what follows from it). Because both
+act here and not on raw outputs, guidance written once holds for every parametrisation and every leaf.
 """
 
 from __future__ import annotations
@@ -123,16 +123,24 @@ def _combine(weights: Sequence[float], leaves: Sequence[Leaf]) -> Leaf:
     if isinstance(first, Point):
         return replace(first, x=total([p.x for p in leaves]), eps=total([p.eps for p in leaves]))  # type: ignore[union-attr]
     if isinstance(first, Categorical):
-        # a class that any belief rules out (log 0) stays ruled out, whatever the sign of its weight
+        # a class that a belief with a weight rules out (log 0) stays ruled out, whatever the sign of that weight
         logs = [p.logits.log_softmax(-1) for p in leaves]  # type: ignore[union-attr]
-        barred = torch.stack([log == -torch.inf for log in logs]).any(0)
-        joint = total([log.masked_fill(barred, 0.0) for log in logs])
-        return Categorical(joint.masked_fill(barred, -torch.inf))
+        zeros = [log == -torch.inf for log in logs]
+        barred = torch.stack([zero & (weight != 0) for weight, zero in zip(weights, zeros, strict=True)]).any(
+            0
+        )
+        joint = total([log.masked_fill(zero, 0.0) for log, zero in zip(logs, zeros, strict=True)])
+        heaviest = logs[max(range(len(logs)), key=lambda i: weights[i])]
+        left = joint.masked_fill(barred, -torch.inf)
+        return Categorical(torch.where(barred.all(-1, keepdim=True), heaviest, left))
     return replace(first, vector=total([p.vector for p in leaves]))  # type: ignore[union-attr]
 
 
 def combine(weights: Sequence[float], posteriors: Sequence[Posterior]) -> Posterior:
     """Σ wᵢ pᵢ: of x and ε for points, of log-probabilities for categoricals, of vectors for tangents; leaf by leaf.
+
+    A class that one categorical rules out is ruled out. Where that leaves no class, because the beliefs agree on none,
+    the belief with the largest weight stands in that element (under guidance with w > 1/2: the conditional one).
 
     Args:
         weights: one number for each posterior; they should sum to 1, so that α x + σ ε = x_t goes on to hold.

@@ -305,6 +305,25 @@ def test_a_picture_of_another_shape_is_refused():
         ImageEmbedder(16, channels=3, size=9, patch=4)
 
 
+@pytest.mark.parametrize(
+    ("embedder", "says"),
+    [
+        (ClassEmbedder(10, 4), "a class by its number, 0 … 9"),
+        (ClassEmbedder(["ring", "star"], 4), "a class by its name or number, 0 … 1: ring, star"),
+        (NumberEmbedder(4, 2.5, 0.1), "a number; in the training data 2.5 ± 0.1 (mean ± standard deviation)"),
+        (TextEmbedder(16, 1, 32, heads=2), "a text of at most 32 bytes in UTF-8"),
+        (ImageEmbedder(16, 3, 8, 4), "a picture as a tensor (3, 8, 8) (C, H, W) in [-1, 1]"),
+    ],
+)
+def test_embedders_say_what_they_take(embedder, says: str):
+    assert embedder.describe() == says
+
+
+def test_long_lists_of_classes_are_cut_short_in_words():
+    said = ClassEmbedder([f"n{i}" for i in range(1000)], 4).describe()
+    assert said.endswith("n28, n29, … (1000 in all)") and "n30" not in said
+
+
 EMBEDDERS = {
     "class": (lambda: ClassEmbedder(3, 8), [0, 1, 2]),
     "number": (lambda: NumberEmbedder(8), [0.0, 1.0, 2.0]),

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 from typing import Any
 
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from torch import Tensor
+from torch import Tensor, nn
 
+from langevin.core import so3
 from langevin.core.denoiser import NetworkDenoiser
 from langevin.core.losses import (
+    NEAREST,
     P2,
     LogitNormal,
     LossAdaptive,
@@ -27,7 +30,8 @@ from langevin.core.losses import (
     Weighting,
 )
 from langevin.core.posteriors import Point
-from langevin.core.processes import Discrete, Gaussian, Product
+from langevin.core.processes import IGSO3, Discrete, Gaussian, LeafProcess, Product, Rotations, Torus
+from langevin.core.processes.torus import wrap
 from langevin.core.rng import Stream
 from langevin.core.schedules import VP, Cosine, Linear
 from langevin.core.schedules import Sigmoid as SigmoidSchedule
@@ -290,3 +294,123 @@ def test_clocks_are_drawn_together_apart_or_both() -> None:
 def test_a_mode_that_would_leave_the_interval_is_refused(scale: float) -> None:
     with pytest.raises(ValueError, match=r"scale must lie in \[-1, 1.7519\]"):
         Mode(scale)
+
+
+# each kind of leaf: a process, clean states, the shape of an output, and its loss by name
+LEAVES: dict[str, tuple[LeafProcess, Any, tuple[int, ...], str | None]] = {
+    "gaussian": (Gaussian(), lambda rng: 0.1 * rng.normal((64, 3)) + 2, (3,), "velocity"),
+    "masked": (Discrete(5), lambda rng: torch.full((64, 3), 4), (3, 5), "elbo"),
+    "uniform": (Discrete(5, kind="uniform"), lambda rng: torch.full((64, 3), 4), (3, 5), "cross-entropy"),
+    "geodesic": (Rotations(), lambda rng: torch.eye(3).expand(64, 3, 3, 3), (3, 3, 3), None),
+    "igso3": (Rotations(IGSO3()), lambda rng: torch.eye(3).expand(64, 3, 3, 3), (3, 3, 3), None),
+    "torus": (Torus(), lambda rng: 0.1 * rng.normal((64, 3)) + 1, (3,), None),
+}
+
+
+class Constant(nn.Module):
+    """One learned output for every state: of the leaf ``""``, or of each leaf of a product."""
+
+    def __init__(self, shapes: dict[str, tuple[int, ...]]) -> None:
+        super().__init__()
+        start = torch.zeros if "" in shapes else torch.ones
+        self.values = nn.ParameterDict({name or "lone": nn.Parameter(start(s)) for name, s in shapes.items()})
+
+    def forward(self, x_t: Any, t: Any, condition: Any, mask: Any) -> Any:
+        out = {name: value.expand(len(t), *value.shape) for name, value in self.values.items()}
+        return out.get("lone", out)
+
+
+class Turn(Constant):
+    """One learned clean rotation or angle for every state: a matrix, or the arc to it."""
+
+    def __init__(self, shape: tuple[int, ...]) -> None:
+        super().__init__({"": shape})
+        nn.init.constant_(self.values["lone"], -0.8)
+
+    def forward(self, x_t: Any, t: Any, condition: Any, mask: Any) -> Any:
+        goal = self.values["lone"]
+        return so3.exp(goal).expand(len(t), 3, 3, 3) if x_t.ndim == 4 else wrap(goal - x_t)
+
+
+@pytest.mark.parametrize("name", LEAVES)
+def test_without_a_target_a_leaf_is_trained_for_its_own(name: str) -> None:
+    process, draw, shape, own = LEAVES[name]
+    curved = isinstance(process, (Rotations, Torus))
+    network = Turn((3, 3) if len(shape) == 3 else shape) if curved else Constant({"": shape})
+    denoiser = NetworkDenoiser(network, process)
+    optimizer = torch.optim.Adam(network.parameters(), lr=0.1)
+    assert Objective().kinds(process) == {"": own}
+    found = []
+    for step in range(50):
+        rng = Stream.of(0, 64).fold("step", step)
+        x = draw(rng)
+        each, _, t = losses(denoiser, Objective(), x, {}, rng)
+        explicit, _, _ = losses(denoiser, Objective(own), x, {}, rng)
+        assert torch.equal(each, explicit) and bool(each.isfinite().all())
+        key = rng.fold("corrupt")
+        x_t = process.corrupt(x, t, key)
+        assert torch.equal(each, process.loss(denoiser(x_t, t)[0], x, x_t, t, key, own))
+        optimizer.zero_grad()
+        each.mean().backward()
+        optimizer.step()
+        found.append(each.mean().item())
+    assert sum(found[-5:]) < 0.7 * sum(found[:5])
+
+
+def test_without_a_target_every_leaf_of_a_product_has_its_own() -> None:
+    process = Product(**{name: leaf for name, (leaf, *_) in LEAVES.items()})
+    own = {name: kind for name, (*_, kind) in LEAVES.items()}
+    assert Objective().kinds(process) == own
+    assert Objective("x").kinds(process) == {**own, "gaussian": "x"}
+    assert Objective({"masked": "cross-entropy"}).kinds(process) == {**own, "masked": "cross-entropy"}
+    shapes = {name: (3, 3) if isinstance(leaf, Rotations) else s for name, (leaf, _, s, _) in LEAVES.items()}
+    denoiser, rng = NetworkDenoiser(Constant(shapes), process), Stream.of(0, 64)
+    x = {name: draw(rng) for name, (_, draw, *_) in LEAVES.items()}
+    total, parts, t = losses(denoiser, Objective(), x, {}, rng)
+    again, named, _ = losses(denoiser, Objective(dict(own)), x, {}, rng)  # type: ignore[arg-type]
+    assert torch.equal(total, again) and bool(total.isfinite().all())
+    key = rng.fold("corrupt")
+    x_t = process.corrupt(x, t, key)
+    beliefs: Any = denoiser(x_t, t)[0]
+    for name, leaf in process.leaves.items():
+        expected = leaf.loss(beliefs[name], x[name], x_t[name], t, key.fold(name), own[name])  # type: ignore[arg-type]
+        assert torch.equal(parts[name], expected) and torch.equal(named[name], expected)
+
+
+def test_a_target_for_a_leaf_that_is_not_there_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"unknown leaf of the target 'type'; did you mean 'types'\?"):
+        Objective({"type": "elbo"}).kinds(Product(types=Discrete(3)))
+
+
+@dataclass(frozen=True)
+class Ends:
+    """Half of the times at 0 exactly, half at 1."""
+
+    def __call__(self, rng: Stream, rows: tuple[int, int] | None = None) -> Tensor:
+        return (torch.arange(len(rng)) % 2).float()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("name", SCHEDULES)
+def test_training_times_keep_away_from_where_a_target_is_infinite(name: str, kind: str) -> None:
+    process = Gaussian(SCHEDULES[name])
+    scale = torch.nn.Parameter(torch.tensor(0.3))
+    denoiser = NetworkDenoiser(lambda x_t, t, condition, mask: scale * x_t, process, "v")  # type: ignore[arg-type]
+    each, _, t = losses(denoiser, Objective(kind, Ends()), RNG.normal((200, 3)), {}, RNG)
+    assert isinstance(t, Tensor) and set(t.tolist()) == set(torch.tensor([NEAREST, 1 - NEAREST]).tolist())
+    each.mean().backward()
+    assert bool(each.isfinite().all()) and scale.grad is not None and bool(scale.grad.isfinite())
+
+
+def test_independent_clocks_keep_away_from_the_ends_too() -> None:
+    process, objective = Product(a=Gaussian(VP()), b=Discrete(3, SigmoidSchedule())), Objective(times=Ends())
+    times = draw_times(objective, process, RNG, independent=0.5)
+    assert isinstance(times, dict) and all(float(t.min()) > 0 and float(t.max()) < 1 for t in times.values())  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize("name", ["vp", "sigmoid", "zero-terminal"])
+def test_the_velocity_has_no_limit_at_t_0_where_the_noise_begins_linearly(name: str) -> None:
+    # the reason for NEAREST: σ' ~ t^−½, so that the loss of a wrong ε grows as 1/t
+    t = torch.tensor([0.0, 1e-6, 4e-6], dtype=torch.float64)
+    slope = SCHEDULES[name].derivative(t)[1]
+    assert not slope[0].isfinite() and float(slope[1] / slope[2]) == pytest.approx(2.0, rel=1e-2)

@@ -154,6 +154,95 @@ def test_a_negative_prompt_changes_what_is_drawn(model: lv.Model) -> None:
     torch.testing.assert_close(away, named)
 
 
+def same(a, b) -> None:  # type: ignore[no-untyped-def]
+    torch.testing.assert_close(a.state, b.state, atol=1e-5, rtol=0)
+
+
+def test_embedded_values_are_the_conditions_made_by_hand(model: lv.Model) -> None:
+    cfg = lv.guidance.cfg
+    by_hand = cfg(2.5, negative={"label": torch.tensor([1])})
+    embedded = cfg(2.5, negative=model.embed(label=1))
+    assert model.embed(label=1)["label"].rows == 1
+    drawn = model.sample(3, label=[0, 2, 2], guidance=embedded)
+    assert torch.equal(drawn.state, model.sample(3, label=[0, 2, 2], guidance=by_hand).state)
+    same(drawn, model.sample(3, label=[0, 2, 2], guidance=2.5, negative={"label": 1}))
+    assert not torch.allclose(drawn.state, model.sample(3, label=[0, 2, 2], guidance=2.5).state, atol=1e-3)
+
+
+def test_one_row_is_n_equal_rows_whatever_the_batch_size(model: lv.Model) -> None:
+    one = model.embed(prompt="a red star", label=1)
+    many = model.embed(5, prompt="a red star", label=1)
+    assert {name: value.rows for name, value in many.items()} == {"prompt": 5, "label": 5}
+    for make in (
+        lambda condition: lv.guidance.cfg(2.0, negative=condition),
+        lambda condition: lv.guidance.apg(2.0, negative=condition, momentum=-0.5),
+        lambda condition: lv.guidance.compose([(condition, 2.0), ("label", -0.5)]),
+        lambda condition: lv.guidance.chain(
+            lv.guidance.compose([(condition, 2.0)]),
+            lv.guidance.autoguidance(lv.guidance.cfg(1.5, negative=condition)(model.denoiser), 1.2),
+        ),
+    ):
+        whole = model.sample(5, guidance=make(one), label=2, steps=2)
+        same(model.sample(5, guidance=make(many), label=2, steps=2), whole)
+        same(model.sample(5, guidance=make(many), label=2, steps=2, batch_size=2), whole)
+
+
+def test_each_sample_has_its_own_row_of_a_guidance(model: lv.Model) -> None:
+    labels = [0, 1, 2, 0, 1]
+    own = lv.guidance.compose([(model.embed(label=labels), 2.0)])
+    same(model.sample(5, guidance=own, batch_size=2), model.sample(5, label=labels, guidance=2.0))
+    away = model.sample(3, prompt="a cat", negative={"label": [0, 1, 2]}, batch_size=2)
+    for k in range(3):
+        lone = model.sample(3, prompt="a cat", negative={"label": k}).state[k]
+        torch.testing.assert_close(away.state[k], lone, atol=1e-5, rtol=0)
+
+
+def test_particles_of_a_sample_share_its_row_of_a_guidance(model: lv.Model) -> None:
+    def indifferent(items: list[Image.Image]) -> list[float]:
+        return [0.0] * len(items)
+
+    own = lv.guidance.compose([(model.embed(label=[0, 2]), 2.0)])
+    same(
+        model.steer(indifferent, 2, particles=3, guidance=own),
+        model.steer(indifferent, 2, particles=3, guidance=2.0, label=[0, 2]),
+    )
+
+
+@pytest.mark.parametrize("batch_size", [None, 3])
+def test_rows_that_are_not_those_of_the_run_are_refused(model: lv.Model, batch_size: int | None) -> None:
+    guidance = lv.guidance.cfg(2.0, negative=model.embed(label=[0, 1, 2]))
+    with pytest.raises(ValueError, match="'label' of a guidance has 3 rows for 6 samples; give one"):
+        model.sample(6, prompt="a cat", guidance=guidance, batch_size=batch_size)
+    with pytest.raises(ValueError, match="has 3 rows for 6 samples"):
+        model.sample(6, prompt="a cat", negative={"label": [0, 1, 2]})
+    with pytest.raises(TypeError, match=r"model\.embed\(prompt=…\) makes one"):
+        model.sample(2, guidance=lv.guidance.compose([({"prompt": "a cat"}, 2.0)]))
+
+
+def test_values_that_cannot_be_embedded_are_named(model: lv.Model) -> None:
+    with pytest.raises(TypeError, match="did you mean 'label'"):
+        model.embed(lable=1)
+    with pytest.raises(ValueError, match="out of range"):
+        model.embed(label=3)
+    with pytest.raises(ValueError, match="2 values for 3 samples"):
+        model.embed(3, label=[0, 1])
+    assert model.embed(label=None) == {}
+    assert not any(p.requires_grad for p in [model.embed(label=1)["label"].vector])
+
+
+def test_a_record_of_a_guidance_holds_names_and_weights_not_tensors(model: lv.Model) -> None:
+    guidance = lv.guidance.compose([(model.embed(label=1), 2.0), ("label", 0.5)])
+    assert repr(guidance) == "Composed(parts=[({'label': …}, 2.0), ('label', 0.5)], batched=True)"
+    assert model.sample(1, label=0, guidance=guidance).run.guidance == repr(guidance)
+
+
+def test_choices_say_what_a_condition_takes(model: lv.Model) -> None:
+    assert model.choices("label") == "a class by its number, 0 … 2"
+    assert model.choices("prompt") == "a text of at most 32 bytes in UTF-8"
+    with pytest.raises(KeyError, match="unknown condition 'promt'; did you mean 'prompt'"):
+        model.choices("promt")
+
+
 @pytest.mark.parametrize("text", ['a "red", apple', "x = 1, y = {2}", "🍎 🍏", "${oc.env:HOME}", "%s {0}"])
 def test_any_text_is_a_prompt(model: lv.Model, text: str) -> None:
     assert model.sample(1, prompt=text).conditions[0]["prompt"] == text

@@ -122,9 +122,36 @@ def test_a_class_that_any_belief_rules_out_stays_ruled_out(w: list[float], data:
         logits[:, out] = -torch.inf
         parts.append(Categorical(logits))
     p = combine(w, parts).probabilities  # type: ignore[union-attr]
-    gone = sorted({c for out in barred for c in out})
+    gone = sorted({c for weight, out in zip(w, barred) if weight for c in out})
     assert bool(p.isfinite().all()) and bool((p[:, gone] == 0).all())
     assert torch.allclose(p.sum(-1), torch.ones(2, dtype=torch.float64))
+
+
+@pytest.mark.parametrize(
+    ("w", "winner"), [((-2.0, 3.0), 1), ((0.7, 0.3), 0), ((0.5, 0.5), 0), ((-1.0, 0.5, 1.5), 2)]
+)
+def test_where_beliefs_share_no_class_the_heaviest_stands(w: tuple[float, ...], winner: int) -> None:
+    """Element 0 has disjoint supports; element 1 shares class 2, and is combined as ever."""
+    inf = torch.inf
+    first, second = (
+        ([0.3, 0.1, -inf, -inf], [0.2, -inf, 0.5, 1.0]),
+        ([-inf, -inf, 0.4, 0.9], [-inf, 0.1, 0.7, -inf]),
+    )
+    parts = [Categorical(torch.tensor(rows, dtype=torch.float64)) for rows in (first, second, first)][
+        : len(w)
+    ]
+    mixed = combine(w, parts)
+    assert isinstance(mixed, Categorical)
+    torch.testing.assert_close(mixed.probabilities[0], parts[winner].probabilities[0])
+    assert mixed.probabilities[1].tolist() == [0, 0, 1, 0]
+
+
+def test_a_belief_without_weight_rules_nothing_out() -> None:
+    sure = Categorical(torch.tensor([[0.0, -torch.inf, -torch.inf]]))
+    open_ = Categorical(torch.tensor([[0.1, 0.2, 0.3]]))
+    mixed = combine([1.0, 0.0], [open_, sure])
+    assert isinstance(mixed, Categorical)
+    torch.testing.assert_close(mixed.probabilities, open_.probabilities)
 
 
 @given(weights)

@@ -63,9 +63,18 @@ def test_a_budget_buys_the_longest_plan_that_fits(budget: int) -> None:
 
 
 def test_a_budget_that_no_plan_fits_says_why() -> None:
-    process, settings = lv.processes.Gaussian(), {"guidance": None, "negative": None, "defaults": {}}
-    with pytest.raises(ValueError, match="the grid has no step between 0.1 and 0.4; use more steps"):
+    process, settings = lv.processes.Discrete(3), {"guidance": None, "negative": None, "defaults": {}}
+    with pytest.raises(ValueError, match="the noise levels of a Gaussian leaf; this process has none"):
         resolve(process, steps=None, evaluations=3, sampler="restart", grid=None, **settings)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("steps", [1, 2, 5])
+def test_a_restart_of_few_steps_gives_a_sample(model: lv.Model, steps: int) -> None:
+    drawn = model.sample(2, steps=steps, sampler="restart")
+    assert drawn.state.isfinite().all() and drawn.run.steps == steps
+    if steps == 1:  # no time between t = 0.4 and 0.1 to go back to
+        plain = model.sample(2, steps=1, sampler="heun")
+        assert torch.equal(drawn.state, plain.state)
 
 
 @pytest.mark.parametrize("name", ["height", "seed", "guidance"])

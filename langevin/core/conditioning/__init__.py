@@ -12,7 +12,7 @@ network knows the conditional and the unconditional score and guidance can combi
     TransformersTextEmbedder    text, by a frozen encoder of transformers -> vector and context
 
 Every embedder has `parse(raw) -> Tensor`, which turns what users write into the tensor it embeds,
-`forward(value) -> Embedded` and `null(batch, device) -> Embedded`.
+`forward(value) -> Embedded` and `null(batch, device) -> Embedded`; `describe()` says what it takes in words.
 
 Reference: Ho and Salimans 2022 (classifier-free guidance, arXiv:2207.12598, algorithm 1).
 """

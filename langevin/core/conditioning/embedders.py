@@ -16,6 +16,8 @@ from .embedded import Embedded
 
 __all__ = ["ClassEmbedder", "Embedder", "Encoder", "ImageEmbedder", "NumberEmbedder"]
 
+_LISTED = 30  # names of classes in a description
+
 
 class Embedder(nn.Module):
     """A condition's embedder. `null_vector` and `null_context` are what is learned for "nothing is said".
@@ -40,6 +42,10 @@ class Embedder(nn.Module):
     def parse(self, raw: Sequence[Any]) -> Tensor:
         """What users write, one entry per sample, as the tensor that `forward` takes."""
         raise NotImplementedError
+
+    def describe(self) -> str:
+        """What users may write, in words: a phrase without a full stop."""
+        return f"what {type(self).__name__} parses"
 
     def forward(self, value: Tensor) -> Embedded:
         """Embed a batch of values."""
@@ -91,6 +97,15 @@ class ClassEmbedder(Embedder):
             )
         return index
 
+    def describe(self) -> str:
+        """The names, or the range of the indices."""
+        numbers = f"0 … {self.classes - 1}"
+        if self.names is None:
+            return f"a class by its number, {numbers}"
+        some = ", ".join(self.names[:_LISTED])
+        more = f", … ({self.classes} in all)" if self.classes > _LISTED else ""
+        return f"a class by its name or number, {numbers}: {some}{more}"
+
     def forward(self, value: Tensor) -> Embedded:
         """value (B,) of indices -> vector (B, width)."""
         return Embedded(vector=self.embedding(value))
@@ -136,6 +151,10 @@ class NumberEmbedder(Embedder):
                 )
             values.append(value)
         return torch.tensor(values, dtype=torch.float32)
+
+    def describe(self) -> str:
+        """A number, and where those of the training data lie."""
+        return f"a number; in the training data {self.mean:g} ± {self.std:g} (mean ± standard deviation)"
 
     def forward(self, value: Tensor) -> Embedded:
         """value (B,) -> vector (B, width).
@@ -218,6 +237,10 @@ class ImageEmbedder(Embedder):
         for picture in pictures:
             self._check(picture)
         return torch.stack(pictures)
+
+    def describe(self) -> str:
+        """The shape and the range."""
+        return f"a picture as a tensor {(self.channels, *self.size)} (C, H, W) in [-1, 1]"
 
     def _check(self, picture: Tensor) -> None:
         expected = (self.channels, *self.size)

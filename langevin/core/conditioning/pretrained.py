@@ -84,6 +84,10 @@ class TransformersTextEmbedder(Embedder):
             )
         return torch.stack((batch.input_ids, batch.attention_mask), dim=1)
 
+    def describe(self) -> str:
+        """A text, and how long it may be."""
+        return f"a text of at most {self.length} tokens of the encoder in {self.folder.name!r}"
+
     def forward(self, value: Tensor | Sequence[str]) -> Embedded:
         """Texts, or what `parse` made of them -> vector (B, vector_width), context (B, L, width)."""
         value = value if isinstance(value, Tensor) else self.parse(value)

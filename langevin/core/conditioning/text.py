@@ -173,6 +173,10 @@ class TextEmbedder(Embedder):
         """Texts -> LongTensor (B, L); see `tokenize`."""
         return self.tokenize(raw)
 
+    def describe(self) -> str:
+        """A text, and how long it may be."""
+        return f"a text of at most {self.length} bytes in UTF-8"
+
     def forward(self, value: Tensor | Sequence[str]) -> Embedded:
         """Texts, or what `tokenize` made of them (B, L) -> one element of the context per word.
 

@@ -14,6 +14,7 @@ autoguidance                 by a weaker version of the model
 compose                      several conditions at once, each with its weight
 classifier                   by the gradient of a log-probability of x_t or of x̂
 dynamic_threshold, static_…  clean estimates kept in the range of the data
+known                        the clean value of some elements is given: inpainting and its kin
 ============================ =================================================================================
 """
 
@@ -21,10 +22,11 @@ from collections.abc import Callable
 from typing import Any
 
 from langevin.core.guidance.auto import Auto, autoguidance
-from langevin.core.guidance.base import Guidance, Guided, Question, chain, guided
+from langevin.core.guidance.base import Guidance, Guided, Question, answer, chain, guided
 from langevin.core.guidance.classifier import Classifier, classifier
 from langevin.core.guidance.classifier_free import CFG, Contrast, cfg
 from langevin.core.guidance.composition import Composed, compose
+from langevin.core.guidance.known import Known, known
 from langevin.core.guidance.projected import APG, apg
 from langevin.core.guidance.thresholds import (
     DynamicThreshold,
@@ -58,8 +60,10 @@ __all__ = [
     "DynamicThreshold",
     "Guidance",
     "Guided",
+    "Known",
     "Question",
     "StaticThreshold",
+    "answer",
     "apg",
     "autoguidance",
     "cfg",
@@ -69,5 +73,6 @@ __all__ = [
     "compose",
     "dynamic_threshold",
     "guided",
+    "known",
     "static_threshold",
 ]

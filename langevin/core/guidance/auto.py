@@ -15,9 +15,11 @@ from dataclasses import KW_ONLY, dataclass, replace
 from langevin.core.denoiser import Denoiser, Memory
 from langevin.core.guidance.base import (
     Guidance,
+    Index,
     Question,
     answer,
     anywhere,
+    at_rows,
     checked,
     checked_interval,
     gates,
@@ -60,6 +62,9 @@ class Auto(Guidance):
         )
         if mine != theirs:
             raise ValueError(f"the weak denoiser is of another process: {theirs} where the model has {mine}")
+
+    def at(self, index: Index, total: int) -> Auto:
+        return replace(self, weak=at_rows(self.weak, index, total))
 
     def _on(self, inner: Denoiser, t: Times) -> bool:
         return self.weight != 1 and anywhere(gates(inner.process, t, self.interval))  # type: ignore[arg-type]

@@ -14,9 +14,9 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, TypeAlias
 
 import torch
 from torch import Tensor
@@ -28,8 +28,9 @@ from langevin.core.posteriors import Categorical, Point, Posterior, Tangent
 from langevin.core.processes import Process, State, join, split
 from langevin.core.times import Times, of_leaf, shaped
 
-__all__ = ["Guidance", "Guided", "Question", "chain", "guided"]
+__all__ = ["Guidance", "Guided", "Question", "answer", "at_rows", "chain", "guided"]
 
+Index: TypeAlias = Tensor | slice  # of rows
 _NEAR = 1e-6  # a float32 time must not fall out of an interval by its rounding
 
 
@@ -88,6 +89,15 @@ class Guidance(ABC):
     def rows(self, inner: Denoiser, t: Times) -> int:
         """Rows of the network that a sample costs at time t."""
         return inner.rows(t)
+
+    def at(self, index: Index, total: int) -> Guidance:
+        """The same rule for some rows of a run of ``total`` samples: what it holds for each sample is cut to
+        them, what it holds once serves all. A subclass that holds conditions or states answers this.
+
+        Raises:
+            ValueError: something that it holds has neither 1 row nor ``total``.
+        """
+        return self
 
 
 @dataclass(frozen=True)
@@ -154,6 +164,9 @@ class Chain(Guidance):
     def rows(self, inner: Denoiser, t: Times) -> int:
         return self(inner).rows(t)
 
+    def at(self, index: Index, total: int) -> Chain:
+        return Chain(tuple(at_rows(rule, index, total) for rule in self.rules))
+
 
 def chain(*guidances: Callable[[Denoiser], Denoiser]) -> Chain:
     """One guidance of several, applied in the order of reading: ``chain(cfg(4), dynamic_threshold())``
@@ -164,6 +177,16 @@ def chain(*guidances: Callable[[Denoiser], Denoiser]) -> Chain:
 def guided(denoiser: Denoiser, guidance: Callable[[Denoiser], Denoiser] | None) -> Denoiser:
     """The denoiser under a guidance; itself where that is None."""
     return denoiser if guidance is None else guidance(denoiser)
+
+
+def at_rows(rule: Any, index: Index, total: int) -> Any:
+    """A guidance, or a guided denoiser, for some rows of a run of ``total`` samples; see :meth:`Guidance.at`.
+
+    Rules that are plain functions, and denoisers without guidance, are given back as they are.
+    """
+    if isinstance(rule, Guided):
+        return Guided(at_rows(rule.denoiser, index, total), rule.guidance.at(index, total))
+    return rule.at(index, total) if isinstance(rule, Guidance) else rule
 
 
 def checked(name: str, value: float, low: float = -math.inf, high: float = math.inf) -> float:
@@ -234,6 +257,32 @@ def unpack(memory: Memory, name: str) -> Memory:
     return {k.removeprefix(prefix): v for k, v in (memory or {}).items() if k.startswith(prefix)} or None
 
 
+def _counted(condition: Condition, rows: int) -> Iterator[tuple[str, Any, bool]]:
+    """(name, value, whether it is a lone row) of every part of a guidance's own condition.
+
+    Raises:
+        ValueError: a value with another number of rows than 1 and ``rows``.
+        TypeError: a value that is no tensor.
+    """
+    for name, value in condition.items():
+        if not isinstance(value, Embedded):
+            try:
+                value = torch.as_tensor(value)
+            except (TypeError, ValueError, RuntimeError):
+                raise TypeError(
+                    f"the condition {name!r} of a guidance must be a tensor, got {value!r}; "
+                    f"model.embed({name}=…) makes one of what users write"
+                ) from None
+            value = value[None] if value.ndim == 0 else value
+        have = value.rows if isinstance(value, Embedded) else value.shape[0]
+        if have not in (1, rows):
+            raise ValueError(
+                f"the condition {name!r} of a guidance has {have} rows for {rows} samples; "
+                "give one, which serves all, or one for each"
+            )
+        yield name, value, have == 1
+
+
 def spread(condition: Condition, rows: int) -> dict[str, Any]:
     """A condition of ``rows`` rows; a lone row serves all.
 
@@ -241,20 +290,26 @@ def spread(condition: Condition, rows: int) -> dict[str, Any]:
         ValueError: a value with another number of rows.
     """
     out: dict[str, Any] = {}
-    for name, value in condition.items():
-        if isinstance(value, Embedded):
-            have = value.rows
-            out[name] = value.repeat(rows) if have == 1 else value
+    for name, value, lone in _counted(condition, rows):
+        if not lone:
+            out[name] = value
         else:
-            value = torch.as_tensor(value)
-            value = value[None] if value.ndim == 0 else value
-            have = value.shape[0]
-            out[name] = value.expand(rows, *value.shape[1:]) if have == 1 else value
-        if have not in (1, rows):
-            raise ValueError(
-                f"the condition {name!r} of a guidance has {have} rows; give 1, or {rows} as the batch has"
+            out[name] = (
+                value.repeat(rows) if isinstance(value, Embedded) else value.expand(rows, *value.shape[1:])
             )
     return out
+
+
+def cut(condition: Condition, index: Index, total: int) -> dict[str, Any]:
+    """Some rows of a condition of ``total`` rows; a lone row stays as it is.
+
+    Raises:
+        ValueError: a value with another number of rows.
+    """
+    return {
+        name: value if lone else value.select(index) if isinstance(value, Embedded) else value[index]
+        for name, value, lone in _counted(condition, total)
+    }
 
 
 def real_elements(process: Process, name: str, mask: Tensor | None, like: Tensor) -> Tensor | None:

@@ -24,11 +24,13 @@ from torch import Tensor
 from langevin.core.denoiser import Condition, Denoiser, Memory
 from langevin.core.guidance.base import (
     Guidance,
+    Index,
     Question,
     answer,
     anywhere,
     checked,
     checked_interval,
+    cut,
     dot,
     gates,
     real_elements,
@@ -50,8 +52,8 @@ class Contrast(Guidance):
         weight: w; 1 is off and costs nothing, 0 is the weak belief.
         interval: times (low, high) in which to guide; outside, the strong belief alone is asked for.
         names: conditions that the weak branch drops; None for all.
-        negative: conditions that the weak branch has in place of those it drops, with one row or as many as
-            the batch.
+        negative: conditions that the weak branch has in place of those it drops, as ``model.embed`` makes them,
+            with one row or one for each sample.
         batched: ask for both beliefs in one batch.
 
     Raises:
@@ -73,6 +75,9 @@ class Contrast(Guidance):
             raise TypeError(
                 f"names must be a sequence of names, got the string {self.names!r}; write [{self.names!r}]"
             )
+
+    def at(self, index: Index, total: int) -> Guidance:
+        return replace(self, negative=cut(self.negative, index, total)) if self.negative else self
 
     def weak(self, inner: Denoiser, condition: Condition, rows: int) -> dict[str, Any]:
         """The condition of the weak branch."""

@@ -13,7 +13,7 @@ from dataclasses import KW_ONLY, dataclass, replace
 from typing import Any
 
 from langevin.core.denoiser import Condition, Denoiser, Memory
-from langevin.core.guidance.base import Guidance, Question, answer, checked, spread
+from langevin.core.guidance.base import Guidance, Index, Question, answer, checked, cut, spread
 from langevin.core.posteriors import Posterior, combine
 from langevin.core.times import Times
 
@@ -26,8 +26,8 @@ class Composed(Guidance):
 
     ``compose({"prompt": 4.0, "label": 1.5})`` weighs the named parts of the condition that is sampled with;
     ``compose([({"label": red}, 2.0), ({"label": square}, 2.0), ({"label": large}, -1.0)])`` weighs
-    conditions of its own, with one row or as many as the batch. What the call's condition has besides is
-    part of every branch, the null's too.
+    conditions of its own, as ``model.embed`` makes them, with one row or one for each sample. What the call's
+    condition has besides is part of every branch, the null's too.
 
     Args:
         parts: weights by name, or pairs (name or condition, weight).
@@ -51,12 +51,26 @@ class Composed(Guidance):
         for what, weight in self.pairs:
             if not isinstance(what, (str, Mapping)):
                 raise TypeError(f"compose weighs names or conditions (dicts), got {what!r}")
-            checked(f"the weight of {what!r}", weight)
+            checked(f"the weight of {_named(what)}", weight)
+
+    def __repr__(self) -> str:
+        pairs = ", ".join(f"({_named(what)}, {weight})" for what, weight in self.pairs)
+        parts = dict(self.parts) if isinstance(self.parts, Mapping) else f"[{pairs}]"
+        return f"Composed(parts={parts}, batched={self.batched})"
 
     @property
     def pairs(self) -> list[tuple[str | Mapping[str, Any], float]]:
         """(name or condition, weight) of every part."""
         return list(self.parts.items() if isinstance(self.parts, Mapping) else self.parts)
+
+    def at(self, index: Index, total: int) -> Composed:
+        return replace(
+            self,
+            parts=[
+                (what if isinstance(what, str) else cut(what, index, total), weight)
+                for what, weight in self.pairs
+            ],
+        )
 
     def _weights(self) -> list[float]:
         """Of the null and of every part; those of 0 are never asked for."""
@@ -95,6 +109,11 @@ class Composed(Guidance):
     def rows(self, inner: Denoiser, t: Times) -> int:
         """One branch for every weight that is not 0, the null's among them."""
         return inner.rows(t) * sum(weight != 0 for weight in self._weights())
+
+
+def _named(what: str | Mapping[str, Any]) -> str:
+    """A part by the names of what it asks for, without the tensors of a condition."""
+    return repr(what) if isinstance(what, str) else f"{{{', '.join(f'{name!r}: …' for name in what)}}}"
 
 
 compose = Composed

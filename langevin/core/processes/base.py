@@ -94,6 +94,11 @@ class LeafProcess(Process):
     pair: bool = False
 
     @property
+    def target(self) -> str | None:
+        """The loss that the leaf is trained for where nobody chooses: a ``kind`` of :meth:`loss`; None is its only one."""
+        return None
+
+    @property
     def leaves(self) -> Mapping[str, LeafProcess]:
         return {"": self}
 

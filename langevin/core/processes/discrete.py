@@ -54,6 +54,11 @@ class Discrete(LeafProcess):
         """How many values a noisy element can take: the classes, and the mask token if there is one."""
         return self.classes + (self.kind == "masked")
 
+    @property
+    def target(self) -> str:
+        """The bound on −log p where there is one (masked), else the cross-entropy."""
+        return "elbo" if self.kind == "masked" else "cross-entropy"
+
     def _alpha(self, t: Time, like: Tensor) -> Tensor:
         """α_t, shaped to multiply the leaf ``like``."""
         if isinstance(t, Tensor):
@@ -164,14 +169,14 @@ class Discrete(LeafProcess):
         """Cross-entropy of the clean class, shape (B,): over masked elements (``masked``) or over all (``uniform``).
 
         ``kind="elbo"`` weighs a masked element by −α'/(1 − α), whose mean over uniform times bounds −log p(x) per
-        element (Sahoo et al., 2024, Eq. 10); None weighs all alike.
+        element (Sahoo et al., 2024, Eq. 10); "cross-entropy", or None, weighs all alike.
 
         Raises:
             ValueError: another ``kind``, or "elbo" for the uniform kernel.
         """
-        if kind not in (None, "elbo") or (kind == "elbo" and self.kind != "masked"):
+        if kind not in (None, "cross-entropy", "elbo") or (kind == "elbo" and self.kind != "masked"):
             raise ValueError(
-                f"Discrete(kind={self.kind!r}) has the losses None and, masked, 'elbo'; got {kind!r}"
+                f"Discrete(kind={self.kind!r}) has the losses 'cross-entropy' and, masked, 'elbo'; got {kind!r}"
             )
         logs = posterior.logits.log_softmax(-1)
         error = -logs.gather(-1, x[..., None])[..., 0]

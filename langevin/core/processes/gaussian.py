@@ -71,6 +71,11 @@ class Gaussian(LeafProcess):
     pair: bool = False
     order: ClassVar[int] = 4
 
+    @property
+    def target(self) -> str:
+        """The velocity: of flow matching on :class:`~langevin.core.schedules.Linear`."""
+        return "velocity"
+
     def centre(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
         """``x`` (B, L, …) minus its mean over real elements, zero outside the mask."""
         if mask is None:

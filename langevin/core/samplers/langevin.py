@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor
 
 from langevin.core.denoiser import Memory
-from langevin.core.processes import Process, State, split
+from langevin.core.processes import Process, State, join, split
 from langevin.core.processes.gaussian import Gaussian
 from langevin.core.rng import Stream
 from langevin.core.samplers.base import Asking, GridLike, Move, Sampler
@@ -22,7 +21,7 @@ __all__ = ["Langevin"]
 
 @dataclass(frozen=True)
 class Langevin(Sampler):
-    r"""Song et al., 2021, arXiv 2011.13456, Alg. 2–5, on the Gaussian leaves; other leaves wait.
+    r"""Song et al., 2021, arXiv 2011.13456, Alg. 2–5, on the Gaussian leaves that have noise left; other leaves wait.
 
     A corrector step at noise level σ is :math:`x \leftarrow x - 2 r^2 \sigma \hat\epsilon + 2 r \sigma z`: Song's step
     size with the norms of score and noise at their expectation, so that samples of a batch do not influence each other.
@@ -49,7 +48,7 @@ class Langevin(Sampler):
         return self.inner.plan(process, grid)
 
     def cost(self, move: Move, process: Process) -> int:
-        own = self.corrections if move.kind == "integrate" and _noisy(process, move) else 0
+        own = self.corrections if _noisy(process, move) else 0
         return self.inner.cost(move, process) + own
 
     def step(
@@ -62,36 +61,27 @@ class Langevin(Sampler):
         mask: Tensor | None = None,
     ) -> Asking:
         x, memory = yield from self.inner.step(move, process, x_t, rng, memory, mask)
-        if not _noisy(process, move):
-            return x, memory
-        for k in range(self.corrections):
+        noisy = _noisy(process, move)
+        for k in range(self.corrections if noisy else 0):
             q = yield x, move.s
             parts, beliefs = dict(split(x)), split(q)
-            for name, leaf in process.leaves.items():
-                if isinstance(leaf, Gaussian):
-                    s = of_leaf(move.s, name)
-                    parts[name] = self._correct(
-                        leaf, parts[name], beliefs[name].eps, s, rng.fold("langevin", k, name), mask
-                    )
-            x = parts if isinstance(x, dict) else parts[""]
+            for name, sigma in noisy.items():
+                # x + δ score + √(2δ) z with δ = 2 (r σ)² and score = −ε/σ
+                delta = 2 * (self.snr * sigma) ** 2
+                z = process.leaves[name].noise(parts[name], rng.fold("langevin", k, name), mask)  # type: ignore[attr-defined]
+                drifted = parts[name] - (delta / sigma) * beliefs[name].eps
+                parts[name] = torch.add(drifted, z, alpha=math.sqrt(2 * delta))
+            x = join(process, parts)
         return x, memory
 
-    def _correct(
-        self, leaf: Gaussian, x: Tensor, eps: Tensor, s: Any, rng: Stream, mask: Tensor | None
-    ) -> Tensor:
-        sigma = leaf.schedule.at(s)[1]
-        z = leaf.noise(x, rng, mask)
-        # x + δ score + √(2δ) z with δ = 2 (r σ)² and score = −ε/σ
-        delta = 2 * (self.snr * sigma) ** 2
-        if sigma == 0:
-            return x
-        return torch.add(x - (delta / sigma) * eps, z, alpha=math.sqrt(2 * delta))
 
-
-def _noisy(process: Process, move: Move) -> bool:
-    """Whether every Gaussian leaf still has noise at the end of the move, so that there is a score to follow."""
-    return all(
-        leaf.schedule.at(of_leaf(move.s, name))[1] > 0  # type: ignore[arg-type]
+def _noisy(process: Process, move: Move) -> dict[str, float]:
+    """σ by name of the Gaussian leaves that still have noise at the end of an integrating move: a score to follow."""
+    if move.kind != "integrate":
+        return {}
+    levels = {
+        name: leaf.schedule.at(of_leaf(move.s, name))[1]  # type: ignore[arg-type]
         for name, leaf in process.leaves.items()
         if isinstance(leaf, Gaussian)
-    )
+    }
+    return {name: sigma for name, sigma in levels.items() if sigma > 0}

@@ -93,11 +93,16 @@ def _raised(schedule: Schedule, t: float, gamma: float, low: float, high: float)
 class Restart(_Wrapper):
     """Restart sampling (Xu et al., 2023, arXiv 2306.14878): on reaching ``low``, renoise to ``high`` and come down again.
 
+    Where the grid has no step between the two, there is nothing to pass again, and the plan is that of ``inner``.
+
     Args:
         inner: the sampler of every passage.
         low: time at which a passage ends, moved to the nearest time of the grid.
         high: time to which it goes back, likewise.
         times: number of extra passages.
+
+    Raises:
+        ValueError: bounds that do not fall, or no extra passage; a grid that rises has no way down to repeat.
     """
 
     low: float = 0.1
@@ -113,15 +118,15 @@ class Restart(_Wrapper):
     def plan(self, process: Process, grid: GridLike) -> list[Move]:
         times = times_of(grid, process)
         _schedule(process, times)
+        if times[0] < times[-1]:  # type: ignore[operator]
+            raise ValueError(f"Restart needs a falling grid, got one from {times[0]:g} to {times[-1]:g}")
 
         def nearest(value: float) -> int:
             return min(range(len(times)), key=lambda i: float(abs(times[i] - value)))  # type: ignore[operator, arg-type]
 
         top, bottom = nearest(self.high), nearest(self.low)
-        if top >= bottom:
-            raise ValueError(
-                f"the grid has no step between {self.low} and {self.high}; use more steps or a wider interval"
-            )
+        if top == bottom:
+            return self.inner.plan(process, times)  # type: ignore[arg-type]
         moves = self.inner.plan(process, times[: bottom + 1])  # type: ignore[arg-type]
         for _ in range(self.times):
             moves.append(Move(0, times[bottom], times[top], "renoise"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 from collections.abc import Mapping, Sequence
@@ -11,7 +12,17 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-__all__ = ["exists", "load_into", "load_optimizer", "optimizer_tensors", "read", "write", "write_snapshot"]
+__all__ = [
+    "clear",
+    "exists",
+    "load_into",
+    "load_optimizer",
+    "optimizer_tensors",
+    "read",
+    "read_snapshots",
+    "write",
+    "write_snapshot",
+]
 
 _NAME = "checkpoint.safetensors"
 
@@ -19,6 +30,30 @@ _NAME = "checkpoint.safetensors"
 def exists(folder: Path) -> bool:
     """Whether the folder holds a checkpoint."""
     return (folder / _NAME).is_file()
+
+
+def clear(folder: Path) -> None:
+    """Removes what writers that were killed left behind: files under temporary names whose process is gone."""
+    for place in (folder, folder / "snapshots"):
+        for path in place.glob(".*.safetensors.*"):
+            process = path.suffix.removeprefix(".")
+            # a number that is this process's own was given again: nothing is being written now
+            if process.isdigit() and (int(process) == os.getpid() or not _alive(int(process))):
+                with contextlib.suppress(OSError):  # Windows refuses what another process has open
+                    path.unlink()
+
+
+def _alive(process: int) -> bool:
+    """Whether a process of this number runs; on Windows, which cannot be asked by a signal, False."""
+    if os.name != "posix":
+        return False
+    try:
+        os.kill(process, 0)
+    except (ProcessLookupError, OverflowError):
+        return False
+    except PermissionError:
+        return True
+    return True
 
 
 def _save(path: Path, tensors: Mapping[str, Tensor], meta: Mapping[str, Any]) -> None:
@@ -42,6 +77,7 @@ def _save(path: Path, tensors: Mapping[str, Tensor], meta: Mapping[str, Any]) ->
 
 def write(folder: Path, tensors: Mapping[str, Tensor], meta: Mapping[str, Any]) -> None:
     """Replaces the folder's checkpoint in one move."""
+    clear(folder)
     _save(folder / _NAME, tensors, meta)
 
 
@@ -51,29 +87,58 @@ def read(folder: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     Raises:
         ValueError: the file is not a checkpoint of this library.
     """
+    return _read(folder / _NAME, "a checkpoint")
+
+
+def _read(path: Path, what: str) -> tuple[dict[str, Tensor], dict[str, Any]]:
     from safetensors import SafetensorError, safe_open
 
-    path = folder / _NAME
     try:
         with safe_open(path, framework="pt") as file:
             meta = json.loads((file.metadata() or {})["langevin"])
             return {name: file.get_tensor(name) for name in file.keys()}, meta  # noqa: SIM118
     except (SafetensorError, KeyError, json.JSONDecodeError) as error:
-        raise ValueError(f"{path} is not a checkpoint of langevin: {error}") from error
+        raise ValueError(f"{path} is not {what} of langevin: {error}") from error
 
 
 def write_snapshot(
-    folder: Path, step: int, averages: Sequence[Mapping[str, Tensor]], widths: Sequence[float], keep: int
+    folder: Path,
+    step: int,
+    averages: Sequence[Mapping[str, Tensor]],
+    rules: Sequence[Mapping[str, float]],
+    keep: int,
 ) -> None:
-    """Adds the averages of a step to the folder, in half precision, and drops the oldest beyond ``keep``."""
+    """Adds the averages of a step to the folder, in half precision, and drops the oldest beyond ``keep``.
+
+    Args:
+        folder: of the run.
+        step: after which they were taken.
+        averages: weights by name.
+        rules: what each of them is: ``{"width": σ_rel}`` or ``{"decay": β}``.
+        keep: snapshots that stay.
+    """
     tensors = {
         f"{i}.{k}": v.half() if v.is_floating_point() else v
         for i, a in enumerate(averages)
         for k, v in a.items()
     }
-    _save(folder / "snapshots" / f"{step:09d}.safetensors", tensors, {"step": step, "widths": list(widths)})
+    _save(
+        folder / "snapshots" / f"{step:09d}.safetensors",
+        tensors,
+        {"step": step, "averages": [dict(rule) for rule in rules]},
+    )
     for old in sorted((folder / "snapshots").glob("*.safetensors"))[:-keep]:
         old.unlink()
+
+
+def read_snapshots(folder: Path) -> list[tuple[int, list[dict[str, float]], dict[str, Tensor]]]:
+    """(step, rules, tensors) of the folder's snapshots by step; the tensors of average i are named ``i.<name>``.
+
+    Raises:
+        ValueError: a file there is not a snapshot of this library.
+    """
+    found = [_read(path, "a snapshot") for path in sorted((folder / "snapshots").glob("[0-9]*.safetensors"))]
+    return [(meta["step"], meta["averages"], tensors) for tensors, meta in found]
 
 
 def load_into(module: nn.Module, tensors: Mapping[str, Tensor], prefix: str) -> None:

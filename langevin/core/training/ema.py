@@ -10,12 +10,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Protocol
 
 import torch
 from torch import Tensor
 
-__all__ = ["Average", "Constant", "Power", "gamma_of", "reconstruct", "update"]
+from langevin.core.training import checkpoint
+
+__all__ = ["Average", "Constant", "Power", "from_folder", "gamma_of", "reconstruct", "update"]
 
 
 class Average(Protocol):
@@ -125,3 +128,34 @@ def reconstruct(
         else value
         for name, value in snapshots[-1].items()
     }
+
+
+def from_folder(folder: str | Path, width: float, step: int | None = None) -> dict[str, Tensor]:
+    """The power-function average of ``width`` from the snapshots that a run left in its folder, in float32.
+
+        model.network.load_state_dict(ema.from_folder("my-model", 0.07))
+
+    Args:
+        folder: of a run with ``training.snapshots``.
+        width: σ_rel of the average.
+        step: where it ends; the last snapshot's step when None.
+
+    Raises:
+        ValueError: fewer than two power-function averages there (those of constant rate do not serve), a width that
+            cannot be, or a step after the last snapshot.
+    """
+    Power(width)
+    weights, steps, widths = [], [], []
+    for at, rules, tensors in checkpoint.read_snapshots(Path(folder)):
+        for i, rule in enumerate(rules):
+            if "width" in rule:
+                own = {k.partition(".")[2]: v for k, v in tensors.items() if k.startswith(f"{i}.")}
+                weights.append({k: v.float() if v.is_floating_point() else v for k, v in own.items()})
+                steps.append(at)
+                widths.append(rule["width"])
+    if len(weights) < 2:
+        raise ValueError(
+            f"{folder} holds {len(weights)} snapshots of power-function averages, and a width is rebuilt from at least 2: "
+            "train with training.snapshots=8 and two widths in training.average"
+        )
+    return reconstruct(weights, steps, widths, max(steps) if step is None else step, width)

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 
 from langevin.core.denoiser import Denoiser
-from langevin.core.losses import Objective
-from langevin.core.processes import Process, State
+from langevin.core.losses import NEAREST, Objective
+from langevin.core.processes import Process, State, join
 from langevin.core.rng import Stream
 from langevin.core.times import Times
 
@@ -26,6 +26,8 @@ def draw_times(
 ) -> Times:
     """Training times (B,), or a dict of them by leaf where clocks are drawn independently for a share of the samples.
 
+    They keep :data:`~langevin.core.losses.NEAREST` away from 0 and 1, where a target may be infinite.
+
     Args:
         objective: holds the density of times.
         process: names the leaves.
@@ -33,14 +35,15 @@ def draw_times(
         rows: (first, total) of these rows in a batch that processes share.
         independent: share of samples whose leaves have clocks of their own; 0 gives one clock.
     """
-    common = objective.times(rng.fold("time"), rows)
+
+    def drawn(key: Stream) -> Tensor:
+        return objective.times(key, rows).clamp(NEAREST, 1 - NEAREST)
+
+    common = drawn(rng.fold("time"))
     if not independent:
         return common
     own = rng.fold("independent").uniform((len(rng),)) < independent
-    return {
-        name: torch.where(own, objective.times(rng.fold("time", name), rows), common)
-        for name in process.leaves
-    }
+    return {name: torch.where(own, drawn(rng.fold("time", name)), common) for name in process.leaves}
 
 
 def losses(
@@ -70,6 +73,6 @@ def losses(
     key = rng.fold("corrupt")
     x_t = process.corrupt(x, t, key, mask=mask)
     posterior, _ = denoiser(x_t, t, condition, mask)
-    each = process.loss(posterior, x, x_t, t, key, objective.target, mask)
+    each = process.loss(posterior, x, x_t, t, key, join(process, objective.kinds(process)), mask)
     total, parts = objective.total(process, each, t)
     return total, parts, t

@@ -4,13 +4,13 @@ Everything random in a step — which items, their times, noise and dropped cond
 the global batch). So a resumed run repeats the uninterrupted one, and two processes give the losses of one with the same
 global batch. A checkpoint is whole or absent.
 
-The loop needs torch alone. Where ``torch.distributed`` is initialised, every process takes its rows of the global batch
-and gradients are averaged over the processes; the first one writes.
+The loop needs torch alone. Device, precision and processes are the matter of its engine
+(:mod:`langevin.core.training.engine`): every process takes its rows of the global batch, gradients are averaged over the
+processes, and the first one writes.
 """
 
 from __future__ import annotations
 
-import contextlib
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -26,6 +26,7 @@ from langevin.core.losses import LossAdaptive
 from langevin.core.rng import Stream
 from langevin.core.training import checkpoint, ema
 from langevin.core.training.data import Dataset, Order
+from langevin.core.training.engine import Engine, Plain
 from langevin.core.training.muon import MuonAdamW
 
 __all__ = ["Progress", "Settings", "Trainer", "train"]
@@ -45,7 +46,8 @@ class Settings:
         weight_decay: decoupled.
         clip: largest gradient norm; 0 does not clip.
         accumulate: backward passes per step, each on its share of the batch.
-        precision: "fp32" or "bf16" (autocast of the network, and Muon's iteration).
+        precision: "fp32", "bf16" (autocast of the network, and Muon's iteration) or "fp16" (autocast, with a scaled
+            loss; on GPUs, through :mod:`langevin.accelerated`).
         compile: compile the backbone with torch.compile; the first steps take a minute. Needs a C++ compiler.
         average: widths σ_rel of power-function averages of the weights; the first one becomes the model.
         constant: decay of a constant-rate average, which takes the place of the first; 0 for none.
@@ -79,7 +81,7 @@ class Settings:
         for name, allowed in {
             "decay": ("cosine", "constant"),
             "optimizer": ("muon", "adamw"),
-            "precision": ("fp32", "bf16"),
+            "precision": ("fp32", "bf16", "fp16"),
         }.items():
             if getattr(self, name) not in allowed:
                 raise ValueError(unknown(f"training.{name}", getattr(self, name), allowed))
@@ -112,6 +114,10 @@ class Progress:
     grad_norm: float
     samples_per_second: float
 
+    def __str__(self) -> str:
+        rate = f"{self.samples_per_second:.0f} samples/s"
+        return f"step {self.step}  loss {self.loss:.4f}  lr {self.lr:.2e}  {rate}"
+
 
 @dataclass
 class Trainer:
@@ -122,7 +128,11 @@ class Trainer:
         data: items with raw conditions.
         settings: how.
         out: folder of checkpoints and logs; None keeps nothing.
-        device: where the network is trained.
+        device: where the network is trained, if no engine says so.
+        engine: device, precision and processes; torch by itself on ``device`` when None.
+
+    Raises:
+        ValueError: a batch that the processes cannot share, or a precision that the engine does not have.
     """
 
     model: Any
@@ -130,22 +140,24 @@ class Trainer:
     settings: Settings = field(default_factory=Settings)
     out: Path | None = None
     device: str = "cpu"
+    engine: Engine | None = None
 
     def __post_init__(self) -> None:
         settings = self.settings
         self.step = 0
+        self._engine: Engine = self.engine or Plain(self.device, settings.precision)
+        self.device, self.rank, self.world = self._engine.device, self._engine.rank, self._engine.world
         self.network: nn.Module = self.model.network.to(self.device)
         if settings.compile:
-            self.network.backbone.compile()  # type: ignore[operator, union-attr]
+            getattr(self.network, "backbone", self.network).compile()
         self.order = Order(len(self.data), settings.batch, settings.seed)
-        self.rank, self.world = _world()
         if (settings.batch // settings.accumulate) % self.world:
             raise ValueError(
                 f"training.batch / accumulate = {settings.batch // settings.accumulate} must be a multiple of the "
                 f"{self.world} processes"
             )
-        self.optimizer = self._optimizer()
-        rules: list[ema.Average] = [ema.Power(width) for width in settings.average]
+        self.optimizer = self._engine.prepare(self._optimizer())
+        rules: list[ema.Power | ema.Constant] = [ema.Power(width) for width in settings.average]
         if settings.constant:
             rules[0] = ema.Constant(settings.constant)
         self.rules = rules
@@ -211,24 +223,24 @@ class Trainer:
             rows = range(low, low + mine)
             items, conditions = self.data.batch([indices[i] for i in rows])
             rng = Stream.of(settings.seed, rows).fold("train", self.step)
-            with self._autocast():
+            with self._engine.autocast():
                 losses, split = self.model.loss(items, conditions, rng, rows=(low, settings.batch), **extra)
             if density:
                 drawn.append((density(rng.fold("time")), losses.detach()))
             loss = losses.mean() / settings.accumulate
-            loss.backward()
+            self._engine.backward(loss)
             total += loss.item()
             for name, value in split.items():
                 parts[name] = parts.get(name, 0.0) + value.detach().mean().item() / settings.accumulate
-        total, parts = self._reduce(total, parts)
+        total, parts = self._means(total, parts)
         if self.times:
-            self.seen = self.times.observe(self.seen, *self._gather(drawn))
+            self.seen = self.times.observe(self.seen, *self._gathered(drawn))
         if not math.isfinite(total):
             raise FloatingPointError(
                 f"the loss is {total} at step {self.step}; lower training.lr ({settings.lr}) or check the data for NaN"
             )
         parameters = [p for group in self.optimizer.param_groups for p in group["params"]]
-        norm = torch.nn.utils.clip_grad_norm_(parameters, settings.clip or math.inf).item()
+        norm = self._engine.clip(parameters, settings.clip)
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
         self.step += 1
@@ -237,38 +249,20 @@ class Trainer:
             ema.update(average, weights, rule.keep(self.step))
         return total, parts, norm
 
-    def _autocast(self) -> contextlib.AbstractContextManager[Any]:
-        if self.settings.precision == "fp32":
-            return contextlib.nullcontext()
-        return torch.autocast(torch.device(self.device).type, torch.bfloat16)
-
-    def _reduce(self, total: float, parts: dict[str, float]) -> tuple[float, dict[str, float]]:
+    def _means(self, total: float, parts: dict[str, float]) -> tuple[float, dict[str, float]]:
         """Means over processes of the losses and, in place, of the gradients."""
         if self.world == 1:
             return total, parts
-        import torch.distributed as dist
-
-        for p in self.network.parameters():
-            if p.grad is not None:
-                dist.all_reduce(p.grad)
-                p.grad /= self.world
-        # NCCL reduces what is on GPUs, gloo what is on the CPU
-        where = self.device if dist.get_backend() == "nccl" else "cpu"
-        values = torch.tensor([total, *parts.values()], dtype=torch.float64, device=where)
-        dist.all_reduce(values)
-        values /= self.world
+        self._engine.average([p.grad for p in self.network.parameters() if p.grad is not None])
+        values = torch.tensor([total, *parts.values()], dtype=torch.float64)
+        self._engine.average([values])
         return values[0].item(), dict(zip(parts, values[1:].tolist(), strict=True))
 
-    def _gather(self, drawn: list[tuple[Tensor, Tensor]]) -> tuple[Tensor, Tensor]:
+    def _gathered(self, drawn: list[tuple[Tensor, Tensor]]) -> tuple[Tensor, Tensor]:
         """Times and losses of a step from all processes, in the order of the global batch's processes."""
-        t, loss = (torch.cat([pair[i].cpu().double() for pair in drawn]) for i in (0, 1))
-        if self.world == 1:
-            return t, loss
-        import torch.distributed as dist
-
-        parts: list[Any] = [None] * self.world
-        dist.all_gather_object(parts, (t, loss))
-        return torch.cat([p[0] for p in parts]), torch.cat([p[1] for p in parts])
+        own = [torch.cat([pair[i].cpu().double() for pair in drawn]) for i in (0, 1)]
+        t, loss = (torch.cat(values) for values in zip(*self._engine.gather(own), strict=True))
+        return t, loss
 
     def averaged(self, index: int = 0) -> dict[str, Tensor]:
         """The averaged weights that become the model."""
@@ -286,6 +280,7 @@ class Trainer:
             "step": self.step,
             "settings": _plain(asdict(self.settings)),
             "items": len(self.data),
+            "engine": self._engine.state(),
         }
 
     def save(self) -> None:
@@ -295,8 +290,9 @@ class Trainer:
         tensors, meta = self.state()
         checkpoint.write(Path(self.out), tensors, meta)
         if self.settings.snapshots:
+            rules = [asdict(rule) for rule in self.rules]
             checkpoint.write_snapshot(
-                Path(self.out), self.step, self.averages, self.settings.average, self.settings.snapshots
+                Path(self.out), self.step, self.averages, rules, self.settings.snapshots
             )
 
     def resume(self, folder: Path | None = None) -> bool:
@@ -306,7 +302,11 @@ class Trainer:
             ValueError: the checkpoint belongs to another network, data size, batch or seed.
         """
         folder = folder or self.out
-        if folder is None or not checkpoint.exists(Path(folder)):
+        if folder is None:
+            return False
+        if self.rank == 0:
+            checkpoint.clear(Path(folder))
+        if not checkpoint.exists(Path(folder)):
             return False
         tensors, meta = checkpoint.read(Path(folder))
         for name in ("batch", "seed", "optimizer", "average", "constant"):
@@ -326,6 +326,7 @@ class Trainer:
         checkpoint.load_optimizer(self.optimizer, tensors)
         if self.times:
             self.seen = tensors["times.seen"]
+        self._engine.load(meta.get("engine", {}))
         self.step = meta["step"]
         return True
 
@@ -338,15 +339,6 @@ def train(trainer: Trainer, watch: Callable[[Progress], None]) -> None:
     except KeyboardInterrupt:
         trainer.save()
         raise
-
-
-def _world() -> tuple[int, int]:
-    """(rank, number of processes)."""
-    import torch.distributed as dist
-
-    if dist.is_available() and dist.is_initialized():
-        return dist.get_rank(), dist.get_world_size()
-    return 0, 1
 
 
 def _plain(settings: Mapping[str, Any]) -> dict[str, Any]:

@@ -123,7 +123,7 @@ def test_a_negative_condition_takes_the_place_of_the_null(mixture, noise) -> Non
     for negative in (torch.tensor([2]), torch.tensor([2] * 4)):
         q, _ = cfg(2.0, negative={"label": negative})(mixture)(x, 0.5, LABEL)
         torch.testing.assert_close(q.x, 2 * c.x - n.x)
-    with pytest.raises(ValueError, match="'label' of a guidance has 3 rows; give 1, or 4"):
+    with pytest.raises(ValueError, match="'label' of a guidance has 3 rows for 4 samples; give one"):
         cfg(2.0, negative={"label": torch.tensor([0, 1, 2])})(mixture)(x, 0.5, LABEL)
 
 

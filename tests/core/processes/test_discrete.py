@@ -264,7 +264,9 @@ def test_wrong_settings_and_outputs_are_refused() -> None:
         process.posterior(torch.zeros(2, 3, 5), x, 0.5)
     wrong: Sequence[tuple[str, str]] = [("masked", "x"), ("uniform", "elbo")]
     for kind, loss in wrong:
-        with pytest.raises(ValueError, match=f"has the losses None and, masked, 'elbo'; got {loss!r}"):
+        with pytest.raises(
+            ValueError, match=f"has the losses 'cross-entropy' and, masked, 'elbo'; got {loss!r}"
+        ):
             leaf(kind).loss(Categorical(torch.zeros(2, 3, 4)), x, x, 0.5, Stream.of(0, 2), loss)
 
 

@@ -143,6 +143,8 @@ def test_a_narrow_kernel_is_a_normal_distribution() -> None:
 def test_a_wide_kernel_is_uniform() -> None:
     omega = (torch.arange(2000, dtype=torch.float64) + 0.5) * math.pi / 2000
     excess = so3.igso3_log_density(omega, torch.tensor(3.0)).exp() - 1
+    assert 1.0e-3 < float(excess.abs().max()) < 1.2e-3  # 9 exp(−σ²) at the identity
+    assert float(excess[0]) == pytest.approx(9 * math.exp(-9), rel=1e-3)
     assert integral(excess.abs(), omega) / 2 < 2e-4  # total variation at the prior's σ
 
 

@@ -181,8 +181,6 @@ def test_a_sample_of_a_product_does_not_depend_on_its_batch(name: str) -> None:
 def test_a_plan_says_how_many_beliefs_it_asks_for(name: str, steps: int) -> None:
     sampler = SAMPLERS[name]
     for denoiser, x in ((gaussian(), start(gaussian(), 2, 3)), (joint(), joint_start(2))):
-        if isinstance(sampler, Restart) and steps < 9:
-            continue
         grid = [0.95 - 0.95 * i / steps for i in range(steps)] + [0.0]
         plan = sampler.plan(denoiser.process, grid)
         asked = last(denoiser, sampler, grid, x).evaluations

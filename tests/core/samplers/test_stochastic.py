@@ -14,7 +14,7 @@ from torch import Tensor
 from langevin.core import grids
 from langevin.core.analytic import MixtureDenoiser
 from langevin.core.denoiser import Denoiser
-from langevin.core.posteriors import Point, Posterior
+from langevin.core.posteriors import Categorical, Point, Posterior
 from langevin.core.processes import Discrete, Gaussian, Product
 from langevin.core.rng import Stream
 from langevin.core.samplers import PRESETS, Churn, Heun, Langevin, Multistep, Restart, Sampler, Single, sample
@@ -42,6 +42,23 @@ def test_a_stochastic_preset_has_the_moments_of_the_data(preset: str, schedule: 
     end = last(denoiser, chosen.sampler, chosen.grid(60), denoiser.draw(1.0, ROWS)).x
     assert isinstance(end, Tensor)
     assert_moments(end, 0.7, 0.4, BIAS[preset])
+
+
+@dataclass(frozen=True)
+class JointNormals(Denoiser):
+    """Gaussian leaves that are independent and of one law; what is believed about classes does not matter."""
+
+    process: Product
+    leaf: Any
+
+    def __call__(self, x_t: Any, t: Any, *rest: Any) -> tuple[Posterior, Any]:
+        times = t if isinstance(t, dict) else dict.fromkeys(x_t, t)
+        return {
+            name: self.leaf(value, times[name])[0]
+            if value.is_floating_point()
+            else Categorical(torch.zeros(*value.shape, 3))
+            for name, value in x_t.items()
+        }, None
 
 
 def mixture(schedule: str) -> MixtureDenoiser:
@@ -215,6 +232,15 @@ def test_restart_goes_back_and_comes_down_again() -> None:
     assert [move.index for move in plan] == list(range(len(plan)))
 
 
+@pytest.mark.parametrize("grid", [[1.0, 0.0], [1.0, 0.9, 0.8], [0.05, 0.02, 0.0]], ids=str)
+def test_where_nothing_lies_between_its_bounds_a_restart_is_its_inner_sampler(grid: list[float]) -> None:
+    denoiser = normal("linear", "v")
+    start = denoiser.quantiles(grid[0])
+    plain, restarted = (last(denoiser, sampler, grid, start) for sampler in (Heun(), Restart(Heun())))
+    assert torch.equal(plain.x, restarted.x) and plain.evaluations == restarted.evaluations  # type: ignore[arg-type]
+    assert Restart(Heun()).plan(denoiser.process, grid) == Heun().plan(denoiser.process, grid)
+
+
 def test_restarts_contract_the_error_of_a_wrong_start() -> None:
     # the reason for the method (Xu et al., 2023, Theorem 1): fresh noise forgets where a passage came from
     denoiser = normal("linear", "v")
@@ -242,6 +268,34 @@ def test_a_langevin_correction_has_songs_step_size() -> None:
     # 2 r² σ² of the score, with the norms of score and noise at their expectation (Song et al., 2021, Alg. 4)
     expected = plain.x - 2 * 0.2**2 * sigma * belief.eps + 2 * 0.2 * sigma * z  # type: ignore[operator,union-attr]
     assert torch.allclose(corrected.x, expected)  # type: ignore[arg-type]
+
+
+def test_langevin_corrections_go_on_for_the_leaves_that_have_not_landed() -> None:
+    # leaf b has landed at the second move; a stands still at t = 0.3, where corrections keep its law
+    process = Product(a=Gaussian(SCHEDULES["vp"]), b=Gaussian(SCHEDULES["vp"]), c=Discrete(3))
+    alone = normal("vp")
+    denoiser = JointNormals(process, alone)
+    grid = {"a": [0.3] * 40, "b": [0.3, 0.1, *[0.0] * 38], "c": [0.3] * 40}
+    mean, std = alone.marginal(0.3)
+    x = {
+        "a": torch.full((ROWS, 1), mean + 3 * std, dtype=torch.float64),
+        "b": alone.draw(0.3, ROWS),
+        "c": torch.zeros(ROWS, 1, dtype=torch.long),
+    }
+    sampler = Langevin(Single(), corrections=5, snr=0.3)
+    steps = list(sample(denoiser, sampler, grid, Stream.of(0, ROWS), x=x))
+    landed: Any = steps[1].x
+    end: Any = steps[-1].x
+    assert torch.equal(end["b"], landed["b"])
+    rate = 2 * (0.3 * process.leaves["a"].schedule.at(0.3)[1]) ** 2 / std**2  # type: ignore[attr-defined]
+    assert_moments(end["a"], mean, std / math.sqrt(1 - rate / 2))
+    plan = sampler.plan(process, grid)
+    assert steps[-1].evaluations == sampler.evaluations(plan, process) == 39 * 6
+
+
+def test_without_a_gaussian_leaf_there_is_nothing_to_correct() -> None:
+    process, sampler = Discrete(3), Langevin(Single(1.0))
+    assert sampler.evaluations(sampler.plan(process, [1.0, 0.5, 0.0]), process) == 2
 
 
 @pytest.mark.parametrize("snr", [0.05, 0.16, 0.4])
@@ -284,7 +338,9 @@ def test_langevin_corrections_lead_to_the_law_from_elsewhere() -> None:
             lambda: Restart().plan(Product(a=Gaussian(), b=Gaussian()), {"a": [1.0, 0.0], "b": [1.0, 0.0]}),
             "one clock",
         ),
-        (lambda: Restart().plan(Gaussian(), [1.0, 0.0]), "no step between 0.1 and 0.4; use more steps"),
+        (lambda: Restart(low=-0.1), "0 <= low < high <= 1"),
+        (lambda: Restart(high=1.5), "0 <= low < high <= 1"),
+        (lambda: Restart().plan(Gaussian(), [0.0, 0.5, 1.0]), "a falling grid, got one from 0 to 1"),
     ],
 )
 def test_wrong_settings_are_refused(make: Any, message: str) -> None:

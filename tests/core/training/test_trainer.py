@@ -24,7 +24,7 @@ from langevin.core.processes import Gaussian
 from langevin.core.rng import Stream
 from langevin.core.training import checkpoint, ema
 from langevin.core.training.loss import losses
-from langevin.core.training.trainer import Settings, Trainer, train
+from langevin.core.training.trainer import Progress, Settings, Trainer, train
 
 
 class Net(nn.Module):
@@ -168,7 +168,7 @@ def test_a_loss_that_is_not_finite_stops_the_run_and_changes_nothing() -> None:
     [
         ({"decay": "cosin"}, "unknown training.decay 'cosin'; did you mean 'cosine'"),
         ({"optimizer": "adam"}, "did you mean 'adamw'"),
-        ({"precision": "fp16"}, "unknown training.precision 'fp16'"),
+        ({"precision": "fp8"}, "unknown training.precision 'fp8'; did you mean"),
         ({"steps": 0}, "training.steps must be at least 1"),
         ({"batch": 9, "accumulate": 2}, "must be a multiple of accumulate 2"),
         ({"average": ()}, "at least one width"),
@@ -229,10 +229,88 @@ def test_snapshots_are_kept_in_half_precision_for_reconstruction(tmp_path: Path)
 
     with safe_open(files[-1], framework="pt") as file:
         meta = json.loads(file.metadata()["langevin"])
-        assert meta == {"step": 6, "widths": [0.1, 0.05]}
+        assert meta == {"step": 6, "averages": [{"width": 0.1}, {"width": 0.05}]}
         stored = file.get_tensor("1.inward.weight")
     assert stored.dtype == torch.float16
     assert torch.allclose(stored.float(), trainer.averages[1]["inward.weight"], atol=2e-3)
+
+
+def test_any_width_is_rebuilt_from_the_snapshots_of_a_folder(tmp_path: Path) -> None:
+    chosen = settings_of(
+        steps=60, save=10, log=60, snapshots=6, average=(0.1, 0.05), lr=0.03, decay="constant"
+    )
+    trainer = Trainer(Tiny(), Points(), chosen, tmp_path)
+    wanted = {k: torch.zeros_like(v) for k, v in trainer.network.state_dict().items()}
+    while trainer.step < 60:
+        trainer.advance()
+        ema.update(wanted, trainer.network.state_dict(), ema.Power(0.07).keep(trainer.step))
+        if trainer.step % 10 == 0:
+            trainer.save()
+    rebuilt = ema.from_folder(tmp_path, 0.07)
+    assert rebuilt.keys() == wanted.keys()
+
+    def distance(other: dict[str, Tensor]) -> float:
+        return math.sqrt(sum(float((other[k] - wanted[k]).square().sum()) for k in wanted))
+
+    # what remains is the rounding of snapshots to half precision
+    assert distance(rebuilt) < 0.2 * min(map(distance, trainer.averages))
+    assert {v.dtype for v in rebuilt.values()} == {torch.float32}
+    Net().load_state_dict(rebuilt)
+    earlier = ema.from_folder(tmp_path, 0.1, step=30)
+    assert not torch.equal(earlier["inward.weight"], rebuilt["inward.weight"])
+    with pytest.raises(ValueError, match="step 61 is after the last snapshot, 60"):
+        ema.from_folder(tmp_path, 0.07, step=61)
+    with pytest.raises(ValueError, match=r"width must lie in \(0, 0.28\)"):
+        ema.from_folder(tmp_path, 0.5)
+
+
+def test_a_snapshot_says_what_each_average_is(tmp_path: Path) -> None:
+    chosen = settings_of(steps=4, save=2, snapshots=2, average=(0.1, 0.05), constant=0.9)
+    for _ in Trainer(Tiny(), Points(), chosen, tmp_path).run():
+        pass
+    found = checkpoint.read_snapshots(tmp_path)
+    assert [(step, rules) for step, rules, _ in found] == [
+        (step, [{"decay": 0.9}, {"width": 0.05}]) for step in (2, 4)
+    ]
+    # the average of constant rate takes no part
+    (a, _, first), (b, _, second) = found
+    only = [{"w": s["1.inward.weight"].float()} for s in (first, second)]
+    expected = ema.reconstruct(only, [a, b], [0.05, 0.05], 4, 0.06)["w"]
+    assert torch.equal(ema.from_folder(tmp_path, 0.06)["inward.weight"], expected)
+    with pytest.raises(ValueError, match="holds 0 snapshots of power-function averages"):
+        ema.from_folder(tmp_path / "snapshots", 0.06)
+
+
+def test_what_killed_writers_left_is_removed(tmp_path: Path) -> None:
+    gone = subprocess.Popen([sys.executable, "-c", ""])
+    gone.wait()
+    (tmp_path / "snapshots").mkdir()
+    stale = [
+        tmp_path / f".checkpoint.safetensors.{gone.pid}",
+        tmp_path / f".checkpoint.safetensors.{os.getpid()}",  # a number that was given again
+        tmp_path / "snapshots" / f".000000004.safetensors.{gone.pid}",
+    ]
+    others = [
+        tmp_path / f".checkpoint.safetensors.{os.getppid()}",
+        tmp_path / ".hidden",
+        tmp_path / "notes.1",
+    ]
+    trainer = Trainer(Tiny(), Points(), settings_of(), tmp_path)
+    for act in (trainer.resume, trainer.save):
+        for path in (*stale, *others):
+            path.write_bytes(b"half a checkp")
+        act()
+        assert not any(path.exists() for path in stale) and all(path.exists() for path in others)
+
+
+def test_a_line_of_the_log_reads_as_the_command_line_prints_it() -> None:
+    line = Progress(20, 0.51239, {"": 0.5}, 2e-3, 1.3, 118.7)
+    assert str(line) == "step 20  loss 0.5124  lr 2.00e-03  119 samples/s"
+
+
+def test_half_precision_with_a_scaled_loss_is_refused_without_an_engine_that_scales() -> None:
+    with pytest.raises(ValueError, match="'fp16' needs a scaled loss: .*langevin.accelerated"):
+        Trainer(Tiny(), Points(), settings_of(precision="fp16"))
 
 
 CHILD = """

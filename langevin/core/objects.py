@@ -1,0 +1,55 @@
+"""Users' objects as states: how many there are, and one state for each sample.
+
+An object is what a modality encodes (a picture, a molecule). Users give one, a list of them, or samples.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import fields
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from langevin.core.batches import pick
+from langevin.core.processes import State, split
+
+__all__ = ["count", "encoded", "listed", "spec_of"]
+
+
+def listed(items: Any) -> list[Any]:
+    """Native objects as a list: those of a list or of samples, or a lone one."""
+    return list(items) if isinstance(items, Sequence) else [items]
+
+
+def count(items: Any, noise: State | None) -> int | None:
+    """How many samples are asked for by what they begin from; None where one object serves any number."""
+    if noise is not None:
+        return next(iter(split(noise).values())).shape[0]
+    each = listed(items)
+    return len(each) if len(each) > 1 else None
+
+
+def encoded(modality: Any, items: Any, n: int) -> tuple[State | None, Tensor | None]:
+    """(states, mask) of native objects, one for each of n samples: a lone object serves all. None for None.
+
+    Raises:
+        ValueError: neither one object nor n of them.
+    """
+    if items is None:
+        return None, None
+    each = listed(items)
+    if len(each) not in (1, n):
+        raise ValueError(f"{len(each)} objects for {n} samples; give one, or one for each")
+    state, mask = modality.encode(each)
+    if len(each) == 1 and n > 1:
+        state, mask = (pick(part, torch.zeros(n, dtype=torch.long)) for part in (state, mask))
+    return state, mask
+
+
+def spec_of(modality: Any, given: Mapping[str, Any]) -> tuple[Any, dict[str, Any]]:
+    """The modality's spec from the keywords that are its fields, and the other keywords."""
+    names = {f.name for f in fields(modality.spec)}
+    chosen = {k: v for k, v in given.items() if k in names}
+    return modality.spec(**chosen), {k: v for k, v in given.items() if k not in names}
