@@ -35,6 +35,11 @@ _KEYS = (
 )  # fmt: skip
 _SAMPLING = ("sampler", "steps", "guidance", "density")
 
+# what a run of training leaves beside the part that it made
+_LEFT = shutil.ignore_patterns(
+    "checkpoint.safetensors", "snapshots", "log.csv", "tensorboard", "samples-*.png", ".*"
+)
+
 OBJECTIVES = Registry("objective", Objective)
 OBJECTIVES.register("objective")(Objective)
 
@@ -87,6 +92,10 @@ def load_model(path: Path, device: str | None = None, dtype: Any = None) -> Mode
         FolderError: not a sound folder, or weights that do not fit the configuration.
     """
     config = {"name": path.name, **folders.read_config(path)}
+    if "autoencoder" in config:
+        raise folders.FolderError(
+            f"{path} holds an autoencoder, which a model uses as its codec: {{name: vae, folder: {path}}}"
+        )
     _affordable(config, folders.read_header(path), path)
     try:
         model = build_model(_parts_inside(config, path))
@@ -207,7 +216,7 @@ def _parts_copied(config: Mapping[str, Any], path: Path) -> dict[str, Any]:
     ):
         source, target = Path(node["folder"]), path / "parts" / f"{i}-{node.get('name', 'part')}"
         if source.resolve() != target.resolve() and source.is_dir():
-            shutil.copytree(source, target, dirs_exist_ok=True)
+            shutil.copytree(source, target, dirs_exist_ok=True, ignore=_LEFT)
         node["folder"] = target.relative_to(path).as_posix()
     return out
 

@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from langevin.assembly import build_model, pick_device, save_model
+from langevin import accelerated
+from langevin.assembly import build_model, save_model
+from langevin.core.errors import unknown
 from langevin.core.model import Model
 from langevin.core.progress import bar
 from langevin.core.training.log import Log
 from langevin.core.training.trainer import Progress, Settings, Trainer
+from langevin.modalities.base import Autoencoder
 from langevin.modalities.plugins import plugin
 
-__all__ = ["run", "train"]
+__all__ = ["run", "train", "train_codec"]
 
 
 def train(
@@ -55,27 +58,65 @@ def train(
     Raises:
         ValueError, TypeError: data or settings that cannot work, before anything is computed.
     """
-    config = {
-        "data": {"path": data, "modality": modality, "split": split, "size": size, **(options or {})},
-        "model": dict(model or {}),
-        "training": {"steps": steps, **settings},
-        "out": None if out is None else str(out),
-        "resume": resume,
-        "device": device,
-    }
+    if "autoencoder" in (model or {}):
+        raise ValueError("model has an 'autoencoder': lv.train_codec trains it")
+    opening = {"path": data, "modality": modality, "split": split, "size": size, **(options or {})}
+    rest = {"out": out, "resume": resume, "device": device}
+    config = {"data": opening, "model": dict(model or {}), "training": {"steps": steps, **settings}, **rest}
+    return run(config, progress=progress, watch=watch)  # type: ignore[no-any-return]
+
+
+def train_codec(
+    data: Any,
+    modality: str = "image",
+    *,
+    steps: int = 10_000,
+    out: str | Path | None = None,
+    model: Mapping[str, Any] | None = None,
+    device: str | None = None,
+    resume: bool = True,
+    progress: bool | None = None,
+    watch: Callable[[Progress], None] | None = None,
+    split: str | None = None,
+    size: int | None = None,
+    options: Mapping[str, Any] | None = None,
+    **settings: Any,
+) -> Any:
+    """Trains an autoencoder on your data and writes it to a folder, which later trainings name as their codec.
+
+        lv.train_codec("my/pictures", size=64, steps=20000, out="my-vae")
+        lv.train("my/pictures", size=64, model={"modality": {"codec": {"name": "vae", "folder": "my-vae"}}})
+
+    Args:
+        data, modality, steps, out, device, resume, progress, watch, split, size, options, settings: as of :func:`train`;
+            matrices of transformers there are none, so that AdamW trains everything.
+        model: ``autoencoder``, ``objective`` (weights of the loss), ``name``, ``summary``, ``licence``, ``attribution``.
+
+    Returns:
+        The codec: ``encode`` takes native objects to states, ``decode`` takes states back.
+
+    Raises:
+        ValueError, TypeError: data or settings that cannot work, before anything is computed.
+    """
+    opening = {"path": data, "modality": modality, "split": split, "size": size, **(options or {})}
+    rest = {"out": out, "resume": resume, "device": device}
+    node = {"autoencoder": {}, **(model or {})}
+    config = {"data": opening, "model": node, "training": {"steps": steps, **settings}, **rest}
     return run(config, progress=progress, watch=watch)
 
 
 def run(
     config: Mapping[str, Any], progress: bool | None = None, watch: Callable[[Progress], None] | None = None
-) -> Model:
-    """Trains what a configuration (``configs/train.yaml``) describes and writes the model to its folder."""
+) -> Any:
+    """Trains what a configuration (``configs/train.yaml``) describes and writes it to its folder.
+
+    Returns:
+        The model; or the codec, where the configuration's ``model`` has an ``autoencoder``.
+    """
     known = set(Settings.__dataclass_fields__)
     training = dict(config["training"])
     wrong = [name for name in training if name not in known]
     if wrong:
-        from langevin.core.errors import unknown
-
         raise ValueError(unknown("key of training", wrong[0], known))
     if "average" in training:
         training["average"] = tuple(training["average"])
@@ -83,12 +124,49 @@ def run(
     data = dict(config["data"])
     found = plugin(str(data.pop("modality", "image")))
     opened = found.open(locate(data.pop("path")), **{k: v for k, v in data.items() if v is not None})
-    node = found.defaults(opened, dict(config.get("model") or {}))
-    model = build_model({**node, "training": training, "data": _record(config["data"])}, settings.seed)
-    out = Path(config.get("out") or Path("runs") / model.name)
-    out.mkdir(parents=True, exist_ok=True)
-    with _processes(config.get("device")) as device:
-        trainer = Trainer(model, opened, settings, out, device)
+    given, record = dict(config.get("model") or {}), {"training": training, "data": _record(config["data"])}
+    if "autoencoder" in given:
+        if found.autoencoder is None:
+            raise ValueError(f"the modality {found.name!r} has no autoencoder that could be trained")
+        coder: Autoencoder = found.autoencoder(opened, given, settings.seed)
+        trainer = _fit(coder, opened, settings, config, progress, watch, lambda: coder.sheet(opened))
+        coder.network.load_state_dict(trainer.averaged())
+        coder.complete(opened, settings.seed)
+        return (
+            coder.save(folder_of(config, coder.name), record, trained(trainer), opened)
+            if trainer.rank == 0
+            else coder.codec
+        )
+    node = found.defaults(opened, given)
+    model = build_model({**node, **record}, settings.seed)
+    trainer = _fit(model, opened, settings, config, progress, watch, lambda: _samples(model, opened))
+    model.network.load_state_dict(trainer.averaged())
+    _measure(model, opened)
+    if trainer.rank == 0:
+        save_model(model, folder_of(config, model.name), card(model, trainer))
+    model.network.eval().requires_grad_(False)
+    return model
+
+
+def folder_of(config: Mapping[str, Any], name: str) -> Path:
+    """The folder of a run."""
+    return Path(config.get("out") or Path("runs") / name)
+
+
+def _fit(
+    model: Any,
+    data: Any,
+    settings: Settings,
+    config: Mapping[str, Any],
+    progress: bool | None,
+    watch: Callable[[Progress], None] | None,
+    draw: Callable[[], Any],
+) -> Trainer:
+    """Runs a trainer to its end in its folder, with checkpoints, a log, a bar and pictures by ``draw``."""
+    out = folder_of(config, model.name)
+    with accelerated.engine(settings.precision, config.get("device")) as engine:
+        out.mkdir(parents=True, exist_ok=True)
+        trainer = Trainer(model, data, settings, out, engine=engine)
         resumed = trainer.resume() if config.get("resume", True) else False
         first = trainer.rank == 0
         with Log(out, append=resumed) if first else contextlib.nullcontext() as log:
@@ -103,16 +181,11 @@ def run(
                     if watch is not None:
                         watch(line)
                     if settings.show and line.step % settings.show < settings.log:
-                        _show(model, trainer, out / f"samples-{line.step:07d}.png")
+                        _show(trainer, draw, out / f"samples-{line.step:07d}.png")
             except KeyboardInterrupt:
                 trainer.save()
                 raise
-    _load(model, trainer)
-    _measure(model, opened)
-    if trainer.rank == 0:
-        save_model(model, out, card(model, trainer, opened))
-    model.network.eval().requires_grad_(False)
-    return model
+    return trainer
 
 
 def _record(data: Mapping[str, Any]) -> dict[str, Any]:
@@ -128,35 +201,6 @@ def locate(path: Any) -> Any:
     if isinstance(path, str) and root and not Path(path).exists() and (Path(root) / path).exists():
         return str(Path(root) / path)
     return path
-
-
-@contextlib.contextmanager
-def _processes(name: Any) -> Iterator[str]:
-    """The device of this process, joined with the others that ``torchrun`` or ``accelerate launch`` started.
-
-    Args:
-        name: the device asked for; when None the best there is, which is a GPU for each process of a machine.
-    """
-    import torch
-    import torch.distributed as dist
-
-    device = pick_device(name)
-    if int(os.environ.get("WORLD_SIZE", "1")) == 1 or dist.is_initialized():
-        yield device
-        return
-    if device == "cuda":
-        device = f"cuda:{os.environ.get('LOCAL_RANK', '0')}"
-        torch.cuda.set_device(device)
-    dist.init_process_group("nccl" if device.startswith("cuda") else "gloo")
-    try:
-        yield device
-    finally:
-        dist.destroy_process_group()
-
-
-def _load(model: Model, trainer: Trainer) -> None:
-    """Puts the averaged weights into the network."""
-    model.network.load_state_dict(trainer.averaged())
 
 
 def _measure(model: Model, data: Any, rows: int = 8) -> None:
@@ -191,31 +235,44 @@ def _measure(model: Model, data: Any, rows: int = 8) -> None:
     model.config["sampling"] = dict(model.defaults)
 
 
-def _show(model: Model, trainer: Trainer, path: Path) -> None:
-    """A picture of samples from the averaged weights, with the trained weights put back afterwards."""
+def _show(trainer: Trainer, draw: Callable[[], Any], path: Path) -> None:
+    """A picture drawn with the averaged weights; the trained weights are put back afterwards."""
     from langevin.folders import write_atomic
 
-    kept = {k: v.detach().clone() for k, v in model.network.state_dict().items()}
-    model.network.load_state_dict(trainer.averaged())
-    _, conditions = trainer.data.batch(list(range(min(16, len(trainer.data)))))
+    network = trainer.network
+    kept = {k: v.detach().clone() for k, v in network.state_dict().items()}
+    network.load_state_dict(trainer.averaged())
+    picture = draw()
+    network.load_state_dict(kept)
+    write_atomic(path, picture.save)
+
+
+def _samples(model: Model, data: Any) -> Any:
+    """Samples of a model in training, for the conditions of the first items."""
+    _, conditions = data.batch(list(range(min(16, len(data)))))
     given: dict[str, Any] = {
         name: list(values) for name, values in conditions.items() if name in model.conditions
     }
     samples = model.sample(len(next(iter(given.values()))) if given else 16, progress=False, **given)
-    model.network.load_state_dict(kept)
-    write_atomic(path, lambda target: model.modality.sheet(list(samples)).save(target))
+    return model.modality.sheet(list(samples))
 
 
-def card(model: Model, trainer: Trainer, data: Any) -> str:
+def trained(trainer: Trainer) -> str:
+    """How long something was trained on how much, for its card."""
+    settings = trainer.settings
+    return f"{trainer.step:,} steps of {settings.batch}, {len(trainer.data):,} items, seed {settings.seed}"
+
+
+def card(model: Model, trainer: Trainer) -> str:
     """What is known about a model that was just trained."""
-    config, settings = model.config, trainer.settings
+    config, data = model.config, trainer.data
     licence = config.get("licence") or getattr(data, "licence", None) or "not stated: that of your data"
     attribution = config.get("attribution") or getattr(data, "attribution", None) or "not stated"
     return (
         f"# {model.name}\n\n{config.get('summary', 'A model trained with langevin.')}\n\n"
         f"- parameters: {model.parameters:,}\n"
         f"- conditions: {', '.join(model.conditions) or 'none'}\n"
-        f"- trained: {trainer.step:,} steps of {settings.batch}, {len(data):,} items, seed {settings.seed}\n"
+        f"- trained: {trained(trainer)}\n"
         f"- licence: {licence}\n- attribution: {attribution}\n\n"
         "The loss curve is in log.csv; settings are in config.yaml under training and data.\n"
     )

@@ -21,15 +21,17 @@ def main(overrides: list[str]) -> int:
     from omegaconf import OmegaConf
 
     def job(config: Any) -> None:
-        from langevin.train_api import run
+        from langevin.train_api import folder_of, run
 
         plain: Any = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
         plain.pop("experiment", None)
         if plain["out"] is None and HydraConfig.get().mode == RunMode.MULTIRUN:
             # a folder for every combination, named after it: none of them resumes another
             plain["out"] = HydraConfig.get().runtime.output_dir
-        model = run(plain, watch=_say)
-        print(plain.get("out") or f"runs/{model.name}")
+        if plain["out"] is None:
+            plain["out"] = str(folder_of(plain, plain["model"]["name"]))
+        run(plain, watch=_say)
+        print(plain["out"])
 
     before = sys.argv
     sys.argv = ["langevin train", *overrides]
@@ -45,7 +47,4 @@ def main(overrides: list[str]) -> int:
 def _say(line: Any) -> None:
     """A line of the log on standard error, where no bar is shown."""
     if not sys.stderr.isatty():
-        rate = f"{line.samples_per_second:.0f} samples/s"
-        print(
-            f"step {line.step}  loss {line.loss:.4f}  lr {line.lr:.2e}  {rate}", file=sys.stderr, flush=True
-        )
+        print(line, file=sys.stderr, flush=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import os
 import subprocess
 import sys
@@ -41,6 +42,25 @@ def looks_drawn(path: Path) -> bool:
     return float(np.asarray(Image.open(path).convert("L")).std()) > 1
 
 
+def lines_of_code(text: str) -> int:
+    """Lines that are neither empty, nor comments, nor documentation."""
+    tree = ast.parse(text)
+    documented: set[int] = set()
+    for node in ast.walk(tree):
+        if isinstance(node, (ast.Module, ast.ClassDef, ast.FunctionDef)) and ast.get_docstring(node):
+            first = node.body[0]
+            documented |= set(range(first.lineno, (first.end_lineno or first.lineno) + 1))
+    lines = enumerate(text.splitlines(), 1)
+    return sum(
+        i not in documented and not line.strip().startswith("#") and bool(line.strip()) for i, line in lines
+    )
+
+
+def test_an_example_is_read_in_a_minute() -> None:
+    for path in EXAMPLES.glob("*.py"):
+        assert 10 <= lines_of_code(path.read_text(encoding="utf-8")) <= 40, path.name
+
+
 def test_every_example_has_a_test_says_what_it_shows_and_how_to_run_it() -> None:
     tested = Path(__file__).read_text(encoding="utf-8")
     for path in EXAMPLES.glob("*.py"):
@@ -50,24 +70,18 @@ def test_every_example_has_a_test_says_what_it_shows_and_how_to_run_it() -> None
 
 
 @pytest.mark.slow
-def test_the_new_sampler_has_the_order_that_it_declares(tmp_path: Path) -> None:
-    output = run("write_a_sampler.py", tmp_path)
-    orders = [
-        float(line.split("order ")[1].split(",")[0]) for line in output.splitlines() if "Midpoint" in line
-    ]
-    assert len(orders) == 3 and min(orders) > 1.9
-
-
-@pytest.mark.slow
 @needs_digits
-def test_the_new_sampler_draws_pictures(tmp_path: Path) -> None:
-    files = printed_files(run("write_a_sampler.py", tmp_path, "--model", "image-digits"), tmp_path)
+def test_the_new_sampler_has_the_order_that_it_declares_and_draws_pictures(tmp_path: Path) -> None:
+    output = run("write_a_sampler.py", tmp_path)
+    orders = [float(line.split("order ")[1].split(",")[0]) for line in output.splitlines() if "Midp" in line]
+    assert len(orders) == 3 and min(orders) > 1.9
+    files = printed_files(output, tmp_path)
     assert len(files) == 16 and all(map(looks_drawn, files))
 
 
 @pytest.mark.slow
 def test_the_joint_mixture_is_recovered(tmp_path: Path) -> None:
-    output = run("joint_mixture.py", tmp_path, "--samples", "2000", "--steps", "50")
+    output = run("joint_mixture.py", tmp_path)
     rows = [line.split() for line in output.splitlines()[2:5]]
     for share, true in ((float(row[1]), float(row[2])) for row in rows):
         assert abs(share - true) < 0.05
@@ -76,7 +90,7 @@ def test_the_joint_mixture_is_recovered(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_text_diffusion_learns_to_write_sentences(tmp_path: Path) -> None:
-    output = run("discrete_text.py", tmp_path, "--steps", "300", "--samples", "400")
+    output = run("discrete_text.py", tmp_path)
     lines = [line for line in output.splitlines() if "% valid" in line]
     shares = [float(line.split("steps: ")[1].split("%")[0]) for line in lines]
     assert shares[-1] > shares[0]  # words that are revealed in one step do not see each other
@@ -85,39 +99,39 @@ def test_text_diffusion_learns_to_write_sentences(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_a_model_is_trained_on_a_folder(tmp_path: Path) -> None:
-    files = printed_files(run("train_on_a_folder.py", tmp_path, "--steps", "6", "--batch", "8"), tmp_path)
+    files = printed_files(run("train_on_a_folder.py", tmp_path, "--steps", "6"), tmp_path)
     assert looks_drawn(files[0])
     folder = tmp_path / "runs" / "train_on_a_folder"
     assert len(list((folder / "samples").glob("*.png"))) == 16
     model = lv.load(folder / "model", device="cpu")
-    assert len(model.sample(2, label=["disc", "square"], steps=2)) == 2
+    assert len(model.sample(2, label=["triangle", "square"], steps=2)) == 2
 
 
 @pytest.mark.slow
 def test_the_new_modality_trains_samples_and_reports(tmp_path: Path) -> None:
-    output = run("write_a_modality.py", tmp_path, "--steps", "60")
+    output = run("write_a_modality.py", tmp_path)
     page = printed_files(output, tmp_path)[0].read_text(encoding="utf-8")
     assert page.count("<img") == 24 or "a point is far away" in page
-    losses = [float(line.split("loss ")[1]) for line in output.splitlines() if line.startswith("step")]
-    assert losses[-1] < 2
-    assert (tmp_path / "runs" / "write_a_modality" / "samples.json").is_file()
+    asked = [line.split()[3:] for line in output.splitlines() if line.startswith("asked")]
+    assert len(asked) == 3  # "0.6:", its mean, "±", its deviation
+    for wanted, mean, _, spread in asked:
+        assert abs(float(wanted[:-1]) - float(mean)) < 0.15 and float(spread) < 0.2
 
 
 @pytest.mark.slow
 @needs_digits
 def test_every_sampler_is_drawn_with(tmp_path: Path) -> None:
-    options = ("--budgets", "6", "--reference", "24", "--conditions", "label=3,8")
-    output = run("sample_with_every_sampler.py", tmp_path, "image-digits", *options)
+    output = run("sample_with_every_sampler.py", tmp_path, "--budgets", "6", "--reference", "24")
     assert all(map(looks_drawn, printed_files(output, tmp_path)))
     seen = {line.split()[0] for line in output.splitlines() if not line.startswith("runs/")}
     assert seen == set(lv.samplers.PRESETS)
-    assert output.count("stochastic") >= 4 and output.count("refused") < len(seen) / 2
+    assert output.count("stochastic") >= 4
 
 
 @pytest.mark.slow
 @needs_digits
 def test_guidances_stand_side_by_side(tmp_path: Path) -> None:
-    output = run("guidance.py", tmp_path, "--samples", "2", "--steps", "5")
+    output = run("guidance.py", tmp_path, "--steps", "5")
     assert looks_drawn(printed_files(output, tmp_path)[0])
     costs = [int(line.split(" rows of")[0].split()[-1]) for line in output.splitlines() if " rows of" in line]
     assert costs[0] == costs[1] == 5 and costs[3] == 10  # a second branch costs a second row
@@ -126,7 +140,7 @@ def test_guidances_stand_side_by_side(tmp_path: Path) -> None:
 @pytest.mark.slow
 @needs_digits
 def test_every_verb_leaves_a_picture(tmp_path: Path) -> None:
-    output = run("verbs_on_pictures.py", tmp_path, "--steps", "6", "--particles", "2")
+    output = run("verbs_on_pictures.py", tmp_path, "--steps", "6")
     files = printed_files(output, tmp_path)
     verbs = {"sample", "start", "keep", "vary", "invert", "interpolate", "steer", "score"}
     assert {path.stem for path in files} == verbs and all(map(looks_drawn, files))

@@ -52,6 +52,13 @@ def test_every_name_resolves(name: str) -> None:
     assert getattr(langevin, name) is getattr(langevin, name)
 
 
+def test_analytic_denoisers_are_at_the_front_door() -> None:
+    script = (
+        "import langevin as lv, sys; print('torch' in sys.modules, lv.analytic.GaussianDenoiser.__name__)"
+    )
+    assert run(script).split() == ["False", "GaussianDenoiser"]
+
+
 def test_unknown_names_are_attribute_errors() -> None:
     with pytest.raises(AttributeError, match="no attribute 'lode'"):
         langevin.lode  # noqa: B018

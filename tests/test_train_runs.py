@@ -33,11 +33,19 @@ def pictures(tmp_path: Path) -> Path:
     return folder
 
 
-def train(folder: Path, *arguments: str, processes: int = 1) -> str:
+LAUNCHERS = {
+    "torchrun": ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"],
+    # the settings of accelerate's own that are not used must do no harm
+    "accelerate": [
+        "-m", "accelerate.commands.launch", "--cpu", "--num_processes=2", "--num_machines=1", "--dynamo_backend=no",
+        "--mixed_precision=bf16", "--gradient_accumulation_steps=4",
+    ],
+}  # fmt: skip
+
+
+def train(folder: Path, *arguments: str, launcher: str | None = None) -> str:
     """What ``langevin train`` prints in a folder."""
-    launch = ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}"] * (
-        processes > 1
-    )
+    launch = LAUNCHERS[launcher] if launcher else []
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
     done = subprocess.run(
         [sys.executable, *launch, "-m", "langevin.cli.main", "train", *SMALL, *arguments],
@@ -53,9 +61,10 @@ def losses(folder: Path) -> list[float]:
 
 
 @pytest.mark.slow
-def test_two_processes_train_the_model_of_one(pictures: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("launcher", LAUNCHERS)
+def test_two_processes_train_the_model_of_one(launcher: str, pictures: Path, tmp_path: Path) -> None:
     train(tmp_path, f"data.path={pictures}", "out=one")
-    train(tmp_path, f"data.path={pictures}", "out=two", processes=2)
+    train(tmp_path, f"data.path={pictures}", "out=two", launcher=launcher)
     one, two = losses(tmp_path / "one"), losses(tmp_path / "two")
     assert len(one) == len(two) == 3  # one log, written by the first process
     assert two == pytest.approx(one, rel=1e-4)

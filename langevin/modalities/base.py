@@ -20,7 +20,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 from langevin.modalities.samples import Failure, Run, Samples
 from langevin.tables import Table
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from langevin.core.rng import Stream
     from langevin.core.tokens import Tokens
 
-__all__ = ["Failure", "Modality", "NoSpec", "Plugin", "Run", "Samples", "Table"]
+__all__ = ["Autoencoder", "Failure", "Modality", "NoSpec", "Plugin", "Run", "Samples", "Table"]
 
 
 @dataclass(frozen=True)
@@ -210,6 +210,49 @@ class Modality(ABC):
         return None
 
 
+class Autoencoder(Protocol):
+    """An autoencoder in training, as the trainer and the command line see it.
+
+    Attributes:
+        network: what is trained.
+    """
+
+    network: Any
+
+    @property
+    def name(self) -> str:
+        """Of its folder, where none is given."""
+        ...
+
+    def loss(self, items: Any, conditions: Any, rng: Any, rows: tuple[int, int] | None = None) -> Any:
+        """The loss of each item (B,) and its parts; see :class:`langevin.core.training.trainer.Trainer`."""
+        ...
+
+    @property
+    def codec(self) -> Any:
+        """What encodes and decodes with the weights as they are."""
+        ...
+
+    def sheet(self, data: Any) -> Any:
+        """A PIL image of items beside their reconstructions."""
+        ...
+
+    def complete(self, data: Any, seed: int) -> None:
+        """What remains to be taken from the data once the weights are the averaged ones."""
+        ...
+
+    def save(self, folder: Path, record: Mapping[str, Any], trained: str, data: Any) -> Any:
+        """Writes the folder that configurations name as a codec, and gives the codec.
+
+        Args:
+            folder: of the run.
+            record: settings and data of the training, for its config.yaml.
+            trained: steps, batch and items in words, for its card.
+            data: on which the error of reconstruction is measured.
+        """
+        ...
+
+
 @dataclass(frozen=True)
 class Plugin:
     """A modality as the command line and model folders find it, described without importing what it needs.
@@ -222,6 +265,7 @@ class Plugin:
         open: (path or name, **options) -> a data set to train on.
         defaults: (data set, given keys) -> the configuration of a model for it, in which the given keys stand.
         spec: the modality's :attr:`Modality.spec`.
+        autoencoder: (data set, given keys, seed) -> an :class:`Autoencoder` to train; None where there is none.
     """
 
     name: str
@@ -230,3 +274,4 @@ class Plugin:
     open: Callable[..., Any]
     defaults: Callable[[Any, dict[str, Any]], dict[str, Any]]
     spec: type = NoSpec
+    autoencoder: Callable[[Any, dict[str, Any], int], Autoencoder] | None = None

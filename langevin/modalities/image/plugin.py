@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from langevin.modalities.base import Modality, Plugin
+from langevin.modalities.base import Autoencoder, Modality, Plugin
 
 __all__ = ["ImageSpec", "plugin"]
 
@@ -43,4 +43,10 @@ def _defaults(data: Any, given: dict[str, Any]) -> dict[str, Any]:
     return defaults(data, given)
 
 
-plugin = Plugin("image", "pictures: PNG, JPEG, WebP", _modality, _open, _defaults, ImageSpec)
+def _autoencoder(data: Any, given: dict[str, Any], seed: int) -> Autoencoder:
+    from langevin.modalities.image.vae_training import vae_of_config
+
+    return vae_of_config(data, given, seed)
+
+
+plugin = Plugin("image", "pictures: PNG, JPEG, WebP", _modality, _open, _defaults, ImageSpec, _autoencoder)

@@ -21,22 +21,19 @@ def defaults(data: Any, given: dict[str, Any]) -> dict[str, Any]:
     Raises:
         ValueError: pictures of unequal sizes; open the data with a size.
     """
-    images, values = data.batch([0, min(1, len(data) - 1)])
-    shapes = {np.asarray(image).shape for image in images}
-    if len(shapes) != 1:
-        raise ValueError(
-            f"the pictures have different sizes {sorted(shapes)}; give size=… to bring them to one"
-        )
-    shape = shapes.pop()
-    side, channels = min(shape[:2]), 1 if len(shape) == 2 else shape[2]
-    patch = (
-        next((p for p in (4, 2) if side % p == 0), 1)
-        if side <= 48
-        else next((p for p in (8, 4, 2) if side % p == 0), 1)
-    )
-    if isinstance(given.get("modality"), dict):
-        patch = given["modality"].get("patch", patch)
-    network = merge(_network((side // patch) ** 2), given.get("network", {}))
+    side, channels = shape(data)
+    _, values = data.batch([0])
+    asked: dict[str, Any] = given["modality"] if isinstance(given.get("modality"), dict) else {}
+    codec: dict[str, Any] = {"name": "pixels", "size": side, "channels": channels}
+    units = side
+    sizes: tuple[int, ...] = (4, 2) if side <= 48 else (8, 4, 2)
+    if asked.get("codec", {}).get("name", "pixels") != "pixels":
+        codec = {"size": side, **asked["codec"]}
+        # patches of 2 × 2 latents are what latent diffusion uses
+        units, sizes = int(codec["size"]) // _factor(codec), (2,)
+        given = {**given, "modality": {**asked, "codec": codec}}
+    patch = asked.get("patch", next((p for p in sizes if units % p == 0), 1))
+    network = merge(_network((units // patch) ** 2), given.get("network", {}))
     width = network.get("width", 256)
     conditions: dict[str, Any] = {}
     if "prompt" in values:
@@ -53,7 +50,7 @@ def defaults(data: Any, given: dict[str, Any]) -> dict[str, Any]:
         }
     modality = {
         "name": "image",
-        "codec": {"name": "pixels", "size": side, "channels": channels},
+        "codec": codec,
         "patch": patch,
         "process": {"name": "gaussian", "schedule": {"name": "linear"}},
         "conditions": conditions,
@@ -73,6 +70,34 @@ def defaults(data: Any, given: dict[str, Any]) -> dict[str, Any]:
     }
     both = {**own, **{key: merge(own.get(key), value) for key, value in given.items()}}
     return {key: value for key, value in both.items() if value is not None}
+
+
+def shape(data: Any) -> tuple[int, int]:
+    """(shorter side, channels) of the pictures of a data set, by its first two.
+
+    Raises:
+        ValueError: pictures of unequal sizes; open the data with a size.
+    """
+    images, _ = data.batch([0, min(1, len(data) - 1)])
+    shapes = {np.asarray(image).shape for image in images}
+    if len(shapes) != 1:
+        raise ValueError(
+            f"the pictures have different sizes {sorted(shapes)}; give size=… to bring them to one"
+        )
+    found = shapes.pop()
+    return min(found[:2]), 1 if len(found) == 2 else found[2]
+
+
+def _factor(codec: dict[str, Any]) -> int:
+    """Pixels per side of one latent of a codec.
+
+    Raises:
+        BuildError, FolderError: a codec that cannot be built.
+    """
+    from langevin.core.registry import build
+    from langevin.modalities.image.modality import CODECS
+
+    return int(build(CODECS, codec).factor)
 
 
 def _network(tokens: int) -> dict[str, Any]:

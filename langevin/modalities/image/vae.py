@@ -20,7 +20,7 @@ whole picture gives, up to rounding.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -328,7 +328,9 @@ def vae_of(node: Any, tensors: dict[str, Tensor]) -> ConvVAE:
     return vae.float().eval()
 
 
-def save_vae(vae: ConvVAE, folder: str | Path, card: str, half: bool = False) -> Path:
+def save_vae(
+    vae: ConvVAE, folder: str | Path, card: str, half: bool = False, record: Mapping[str, Any] | None = None
+) -> Path:
     """Write an autoencoder as a folder of config.yaml, model.safetensors and card.md.
 
     Args:
@@ -336,12 +338,15 @@ def save_vae(vae: ConvVAE, folder: str | Path, card: str, half: bool = False) ->
         folder: made if it is not there.
         card: what it is, for people: data, licence, reconstruction error.
         half: store the weights in half precision (the statistics stay in float32).
+        record: other keys of config.yaml, which say where it comes from; nothing reads them.
     """
     tensors = {
         name: value.half() if half and value.is_floating_point() and name not in ("mean", "std") else value
         for name, value in vae.state_dict().items()
     }
-    return folders.write_model(folder, {"autoencoder": describe(vae, AUTOENCODERS)}, tensors, card)
+    return folders.write_model(
+        folder, {**(record or {}), "autoencoder": describe(vae, AUTOENCODERS)}, tensors, card
+    )
 
 
 def load_vae(folder: str | Path, device: str = "cpu") -> ConvVAE:

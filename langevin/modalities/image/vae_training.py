@@ -11,22 +11,30 @@ App. G); unit variance is the matter of the statistics, taken with the averaged 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+import math
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from langevin.core.errors import unknown
+from langevin.core.registry import BuildError, Registry, build
 from langevin.core.rng import Stream
 from langevin.core.training.data import Dataset, Order
 from langevin.core.training.trainer import Progress, Settings, Trainer
 from langevin.core.training.trainer import train as run
-from langevin.modalities.image.pixels import to_tensor
-from langevin.modalities.image.vae import ConvVAE
+from langevin.modalities.image.latents import VAECodec
+from langevin.modalities.image.pixels import to_images, to_tensor
+from langevin.modalities.image.recipe import shape
+from langevin.modalities.image.vae import AUTOENCODERS, ConvVAE, save_vae
+from langevin.modalities.sheets import sheet
 
-__all__ = ["Reconstruction", "VAEModel", "fit", "train_vae", "vae_model"]
+__all__ = ["Reconstruction", "VAEModel", "fit", "train_vae", "vae_model", "vae_of_config"]
+
+_KEYS = ("name", "summary", "licence", "attribution", "autoencoder", "objective")
 
 
 @dataclass(frozen=True)
@@ -70,6 +78,10 @@ class Reconstruction:
         return sum((getattr(self, name) * term for name, term in terms.items()), torch.zeros(())), terms
 
 
+LOSSES = Registry("loss of an image autoencoder", Reconstruction)
+LOSSES.register("reconstruction")(Reconstruction)
+
+
 @dataclass
 class VAEModel:
     """An autoencoder as the trainer sees it.
@@ -78,11 +90,26 @@ class VAEModel:
         network: what is trained.
         objective: weights of the loss.
         size: side to which pictures are scaled and cropped; None takes them as they are.
+        about: name, summary, licence, attribution and settings of the loss, for its folder.
     """
 
     network: ConvVAE
     objective: Reconstruction
     size: int | None = None
+    about: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def name(self) -> str:
+        return str(self.about.get("name", "my-vae"))
+
+    @property
+    def codec(self) -> VAECodec:
+        """The codec with the weights as they are.
+
+        Raises:
+            ValueError: no size, or one that the autoencoder cannot halve so often.
+        """
+        return VAECodec(self.network, self.size or 0)
 
     def loss(
         self, items: Any, conditions: Any, rng: Stream, rows: tuple[int, int] | None = None
@@ -91,7 +118,46 @@ class VAEModel:
         x = to_tensor(items, self.network.channels, self.size).to(self.network.device)
         height, width = (side // self.network.factor for side in x.shape[2:])
         noise = rng.fold("latent").normal((len(x), self.network.latent, height, width)).to(x)
-        return self.objective(x, *self.network(x, noise))
+        # under autocast the terms would be sums in half precision
+        return self.objective(x, *(value.float() for value in self.network(x, noise)))
+
+    @torch.no_grad()
+    def reconstructed(self, data: Dataset, pictures: int) -> tuple[Tensor, Tensor]:
+        """The first pictures of the data and their reconstructions from the means of q, (B, C, H, W)."""
+        items, _ = data.batch(list(range(min(pictures, len(data)))))
+        x = to_tensor(items, self.network.channels, self.size)
+        self.network.eval()
+        return x, torch.cat([self.network(part.to(self.network.device))[0].cpu() for part in x.split(16)])
+
+    def sheet(self, data: Dataset) -> Any:
+        """Eight pictures of the data above their reconstructions."""
+        x, guess = self.reconstructed(data, 8)
+        return sheet([*to_images(x), *to_images(guess.clamp(-1, 1))], columns=len(x))
+
+    def complete(self, data: Dataset, seed: int) -> None:
+        """Set the statistics of the latents; the network is left in evaluation mode, without gradients."""
+        self.network.eval().requires_grad_(False)
+        fit(self.network, data, size=self.size, seed=seed)
+
+    def save(self, folder: Path, record: Mapping[str, Any], trained: str, data: Dataset) -> VAECodec:
+        """Write the folder that ``{name: vae, folder: …}`` names as a codec, with the error of reconstruction."""
+        vae, about = self.network, self.about
+        x, guess = self.reconstructed(data, 64)
+        decibels = 10 * math.log10(4 / max(float((guess.clamp(-1, 1) - x).square().mean()), 1e-12))
+        owed = {
+            key: about.get(key) or getattr(data, key, None) or "not stated: that of your data"
+            for key in ("licence", "attribution")
+        }
+        card = (
+            f"# {self.name}\n\n{about.get('summary') or 'An autoencoder of pictures trained with langevin.'}\n\n"
+            f"- parameters: {sum(p.numel() for p in vae.parameters()):,}\n"
+            f"- latents: {vae.latent} channels, one for {vae.factor} × {vae.factor} pixels\n"
+            f"- trained: {trained}\n"
+            f"- reconstruction: PSNR {decibels:.1f} dB over {len(x)} pictures of the training data\n"
+            f"- licence: {owed['licence']}\n- attribution: {owed['attribution']}\n"
+        )
+        save_vae(vae, folder, card, record={**about, **record})
+        return self.codec
 
 
 def vae_model(
@@ -116,6 +182,35 @@ def vae_model(
         torch.manual_seed(seed)
         vae = ConvVAE(channels, latent, widths, blocks)
     return VAEModel(vae, objective or Reconstruction(), size)
+
+
+def vae_of_config(data: Dataset, given: Mapping[str, Any], seed: int = 0) -> VAEModel:
+    """A fresh autoencoder for pictures like those of the data, from the ``model`` of a training configuration.
+
+    Args:
+        data: items are pictures of one size.
+        given: ``autoencoder`` (a node; channels follow from the data), ``objective`` (fields of
+            :class:`Reconstruction`), ``name``, ``summary``, ``licence``, ``attribution``.
+        seed: of the weights.
+
+    Raises:
+        BuildError: a key or name that is not known, with the nearest that is.
+        ValueError: pictures of unequal sizes, or of a side that the autoencoder cannot halve so often.
+    """
+    for key in given:
+        if key not in _KEYS:
+            raise BuildError(unknown("key of an autoencoder's model", key, _KEYS))
+    side, channels = shape(data)
+    objective = build(LOSSES, {"name": "reconstruction", **(given.get("objective") or {})})
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        vae = build(
+            AUTOENCODERS, {"name": "conv_vae", "channels": channels, **(given.get("autoencoder") or {})}
+        )
+    about = {key: value for key, value in given.items() if key != "autoencoder" and value is not None}
+    model = VAEModel(vae, objective, side, about)
+    assert model.codec.size == side  # refuses other sides before anything is computed
+    return model
 
 
 def fit(
