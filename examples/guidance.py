@@ -12,17 +12,14 @@ import langevin as lv
 from langevin.modalities.image.view import grid
 
 parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-parser.add_argument("model", nargs="?", default="image-digits")
-parser.add_argument("--samples", type=int, default=10)
 parser.add_argument("--steps", type=int, default=20)
-parser.add_argument("--out", type=Path, default=Path("runs/guidance.png"))
-args = parser.parse_args()
+steps = parser.parse_args().steps
 
-model = lv.load(args.model)
+model = lv.load("image-digits")
 cfg, apg, compose = lv.guidance.cfg, lv.guidance.apg, lv.guidance.compose
-three, eight = ({"label": model.parse({"label": [k]})["label"]} for k in (3, 8))
+three, eight = model.embed(label=3), model.embed(label=8)
 rows = {  # caption: (guidance, condition of the call)
-    "no condition": (None, {}),
+    "no condition": (cfg(1.0), {}),
     "cfg 1 (none)": (cfg(1.0), {"label": 3}),
     "cfg 2": (cfg(2.0), {"label": 3}),
     "cfg 8": (cfg(8.0), {"label": 3}),
@@ -33,12 +30,12 @@ rows = {  # caption: (guidance, condition of the call)
     "3, not 8": (compose([(three, 3.0), (eight, -1.0)]), {}),
     "3 against 8": (cfg(2.0, negative=eight), {"label": 3}),
 }
-pictures, captions = [], []
+pictures, captions, columns = [], [], 8
 for caption, (guidance, condition) in rows.items():
-    samples = model.sample(args.samples, guidance=guidance or 1.0, steps=args.steps, seed=1, **condition)
+    samples = model.sample(columns, guidance=guidance, steps=steps, seed=1, **condition)
     pictures += samples
-    captions += [caption, *[""] * (args.samples - 1)]
-    print(f"{caption:17} {samples.run.network_rows // args.samples:3} rows of the network a sample")
-args.out.parent.mkdir(parents=True, exist_ok=True)
-grid(pictures, columns=args.samples, captions=captions).save(args.out)
-print(args.out)
+    captions += [caption, *[""] * (columns - 1)]
+    print(f"{caption:17} {samples.run.network_rows // columns:3} rows of the network a sample")
+Path("runs").mkdir(exist_ok=True)
+grid(pictures, columns, captions).save("runs/guidance.png")
+print("runs/guidance.png")

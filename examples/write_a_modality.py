@@ -1,131 +1,67 @@
-"""A new modality in one file: rings of points, any number of them, of a radius that one can ask for.
+"""A new modality in one file: rings of eight points, of a radius that one can ask for.
 
 The modality says how an object becomes a state and tokens, and back; training, samplers, guidance, the verbs,
-files and pages are there already.
+model folders, files and pages are there already.
 
-    python examples/write_a_modality.py         # trains for a minute; runs/write_a_modality/report.html
+    python examples/write_a_modality.py         # trains for a minute; runs/rings/report.html
 """
-
-import argparse
-import json
-from dataclasses import dataclass, field
-from pathlib import Path
 
 import numpy as np
 import torch
-from PIL import Image, ImageDraw
+from PIL import Image
 
 import langevin as lv
-from langevin.core.backbones import DiT
 from langevin.core.conditioning import NumberEmbedder
-from langevin.core.network import Network
 from langevin.core.tokens import Tokens
-from langevin.core.training.trainer import Settings, Trainer
-from langevin.tables import Table
-
-
-@dataclass(frozen=True)
-class RingSpec:
-    """What may be said about new rings: a keyword of ``model.sample``."""
-
-    points: int | None = field(
-        default=None, metadata={"help": "points of a ring (default: 6 to 12, at random)"}
-    )
+from langevin.modalities.plugins import Plugin, register
 
 
 class Rings(lv.Modality):
-    """An item is an array (points, 2); a state is (B, L, 2) with a mask, because rings differ in length."""
+    """An item is an array (8, 2); so is its state, (B, 8, 2), and each point is a token."""
 
-    name, suffix, suffixes, spec = "rings", ".json", (".json",), RingSpec
+    name, suffix, suffixes = "rings", ".txt", (".txt",)
+    process, inputs, outputs, conditions = lv.processes.Gaussian(), {"": 2}, {"": 2}, {}
 
-    def __init__(self, width):
-        self._conditions = {"radius": NumberEmbedder(width, mean=1.0, std=0.3)}
-
-    process = lv.processes.Gaussian(lv.schedules.Linear())
-    conditions = property(lambda self: self._conditions)
-    inputs = outputs = property(lambda self: {"": 2})  # two numbers a token, in and out
+    def __init__(self, settings):
+        self.conditions = {"radius": NumberEmbedder(64, mean=1.0, std=0.3)}
 
     def encode(self, items):
-        mask = torch.zeros(len(items), max(map(len, items)), dtype=torch.bool)
-        state = torch.zeros(*mask.shape, 2)
-        for row, item in enumerate(items):
-            mask[row, : len(item)] = True
-            state[row, : len(item)] = torch.as_tensor(item)
-        return state, mask
+        return torch.tensor(np.array(items), dtype=torch.float32), None  # no mask: all rings are as long
 
     def decode(self, state, mask=None):
-        items = [x[m].numpy() for x, m in zip(state, mask)]
-        return [x if np.abs(x).max() < 4 else lv.Failure("a point is far away") for x in items]
+        return [x if np.abs(x).max() < 4 else lv.Failure("a point is far away") for x in state.numpy()]
 
-    def blank(self, indices, rng, conditions, spec):
-        counts = 6 + rng.fold("points").integers(7, (len(indices),))
-        counts = counts if spec.points is None else torch.full_like(counts, spec.points)
-        mask = torch.arange(int(counts.max())) < counts[:, None]
-        return torch.zeros(*mask.shape, 2), mask
+    def tokens(self, state, mask=None):  # neighbours on the ring are neighbours in the sequence
+        return Tokens({"": state}, torch.arange(8.0)[None, :, None], mask)
 
-    def tokens(self, state, mask=None):
-        place = torch.arange(state.shape[1]).float()  # neighbours on the ring are neighbours in the sequence
-        return Tokens({"": state}, place[None, :, None], mask)
-
-    def untokens(self, values, like, pair=None):
-        return values[""]
-
-    def save(self, item, path):
-        path.write_text(json.dumps(item.tolist()))
-
-    def read(self, path):
-        return np.array(json.loads(path.read_text()), dtype=np.float32)
+    # the shape of new samples
+    blank = staticmethod(lambda indices, rng, conditions, spec: (torch.zeros(len(indices), 8, 2), None))
+    untokens = staticmethod(lambda values, like, pair=None: values[""])
+    save = staticmethod(lambda item, path: np.savetxt(path, item))
+    read = staticmethod(lambda path: np.loadtxt(path, dtype=np.float32))
 
     def picture(self, item):
-        image = Image.new("RGB", (112, 112), "white")
-        draw = ImageDraw.Draw(image)
-        places = [tuple(56 + 28 * p) for p in item]
-        draw.line([*places, places[0]], fill="lightgrey")
-        for x, y in places:
-            draw.ellipse((x - 3, y - 3, x + 3, y + 3), fill="black")
-        return image
-
-    def evaluate(self, items, reference=None):
-        radii = [np.linalg.norm(x, axis=1) for x in items]
-        values = {"radius": [r.mean() for r in radii], "spread within a ring": [r.std() for r in radii]}
-        return Table([{"measure": name, "value": float(np.mean(v))} for name, v in values.items()])
+        hits = np.histogram2d(*item.T, bins=48, range=[(-2, 2), (-2, 2)])[0]
+        return Image.fromarray(np.uint8(255 * (hits == 0)))
 
 
-class RingData:
-    """The training set: drawn on demand; anything with ``len`` and ``batch`` will do."""
-
-    def __len__(self):
-        return 4096
+class Data(list):
+    """The training set, a list of numbers of rings; anything with ``len`` and ``batch`` will do."""
 
     def batch(self, indices):
-        items, radii = [], []
-        for rng in map(np.random.default_rng, indices):
-            count, radius, turn = rng.integers(6, 13), rng.uniform(0.5, 1.5), rng.uniform(0, 2 * np.pi)
-            angles = turn + 2 * np.pi * np.arange(count) / count
-            items.append((radius * np.stack([np.cos(angles), np.sin(angles)], 1)).astype(np.float32))
-            radii.append(radius)
-        return items, {"radius": radii}
+        number = np.array(indices)[:, None]  # (B, 1)
+        radius, angle = 0.5 + number / len(self), number + 2 * np.pi * np.arange(8) / 8  # (B, 1), (B, 8)
+        return np.stack([radius * np.cos(angle), radius * np.sin(angle)], -1), {"radius": radius[:, 0]}
 
 
-parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-parser.add_argument("--steps", type=int, default=800)
-parser.add_argument("--out", type=Path, default=Path("runs/write_a_modality"))
-args = parser.parse_args()
+dit = {"name": "dit", "width": 64, "depth": 3, "heads": 4, "axes": 1}
+config = {"modality": {"name": "rings"}, "network": dit, "drop": {"radius": 0.1}}
+register(Plugin("rings", "rings of points", Rings, open=Data, defaults=lambda data, given: config | given))
+lv.train(range(4096), "rings", steps=400, batch=64, lr=3e-3, out="runs/rings", watch=print)
 
-torch.manual_seed(0)
-modality = Rings(width=64)
-network = Network(modality, DiT(64, 3, 4, axes=1), modality.conditions)
-model = lv.Model(modality, network, modality.process, drop={"radius": 0.1}, config={"name": "rings"})
-trainer = Trainer(model, RingData(), Settings(steps=args.steps, batch=64, lr=3e-3, log=100))
-for line in trainer.run():
-    print(f"step {line.step}: loss {line.loss:.3f}")
-network.load_state_dict(trainer.averaged())
-
+model = lv.load("runs/rings")
 for radius in (0.6, 1.0, 1.4):
-    found = modality.evaluate(model.sample(32, radius=radius, steps=20).valid)
-    print(
-        f"asked for radius {radius}:", ", ".join(f"{row['measure']} {row['value']:.3f}" for row in found.rows)
-    )
-samples = model.sample(24, radius=[0.5 + k / 24 for k in range(24)], guidance=1.5, steps=20)
-samples.save(args.out, overwrite=True)
-print(samples.report(args.out / "report.html"))
+    found = model.sample(32, radius=radius).state.norm(dim=-1)
+    print(f"asked for radius {radius}: {found.mean():.3f} ± {found.std():.3f}")
+samples = model.sample(24, radius=np.linspace(0.5, 1.5, 24), guidance=1.5)
+print(samples.report("runs/rings/report.html"))
