@@ -65,7 +65,7 @@ def main() -> None:
         f"{config['summary'].capitalize()}. {info.parameters:,} parameters; conditions: {', '.join(info.conditions)}.\n",
         options.about.read_text().strip() + "\n",
         "## Licence\n",
-        f"{info.licence}. {info.attribution}.\n",
+        f"{info.licence}. {info.attribution.rstrip('.')}.\n",
         "## Training\n",
         f"`langevin train experiment={name.replace('-', '_')}`: {training['steps']:,} steps of {training['batch']}, "
         f"{training['optimizer']}, learning rate {training['lr']}, seed {training['seed']}; the weights are the average of "
