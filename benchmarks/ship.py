@@ -55,6 +55,7 @@ def main() -> None:
     parser.add_argument("folder", type=Path)
     parser.add_argument("--figures", type=Path, required=True)
     parser.add_argument("--about", type=Path, required=True)
+    parser.add_argument("--sheet", type=Path, help="a picture that the text of --about shows as held-out.png")
     options = parser.parse_args()
     info = hub.info(options.folder)
     config = folders.read_config(options.folder)
@@ -80,6 +81,8 @@ def main() -> None:
     target.mkdir(parents=True, exist_ok=True)
     for file in (folders.CONFIG, folders.WEIGHTS):
         shutil.copyfile(options.folder / file, target / file)
+    if options.sheet:
+        shutil.copyfile(options.sheet, target / "held-out.png")
     folders.write_atomic(target / folders.CARD, "\n".join(parts))
     size = sum(path.stat().st_size for path in SHIPPED.rglob("*") if path.is_file())
     print(f"{target}; all shipped models: {size / 2**20:.1f} MiB of 32")

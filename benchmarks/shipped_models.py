@@ -164,6 +164,23 @@ def emoji(model: Any, n: int, data: Path) -> list[Table]:
     ]
 
 
+def held_out(model: Any, data: Path, n: int = 24, columns: int = 8) -> Any:
+    """A sheet of captions held out of training, evenly chosen: each true drawing above what the model draws."""
+    from langevin.modalities.image.view import grid
+
+    path = str(data / "images" / "noto_emoji_64.npz")
+    items = open_data(path, split="test", where={"skin_tone": ""}, size=32)
+    real, values = items.batch([i * len(items) // n for i in range(n)])
+    drawn = model.sample(n, prompt=list(values["prompt"]), seed=0)
+    pictures: list[Any] = []
+    captions: list[str] = []
+    for low in range(0, n, columns):
+        block = slice(low, low + columns)
+        pictures += [*real[block], *drawn[block]]
+        captions += [*values["prompt"][block], *[""] * columns]
+    return grid(pictures, columns, captions, scale=2)
+
+
 MODELS: dict[str, tuple[Callable[[Any, int, Path], list[Table]], int]] = {
     "image-digits": (digits, 1000),
     "image-shapes": (shapes, 500),
@@ -180,6 +197,7 @@ def main() -> None:
     parser.add_argument("--folder", help="a model folder in place of the shipped one")
     parser.add_argument("--data", type=Path, default=Path("../shared/data"), help="folder with images/…")
     parser.add_argument("--out", type=Path, help="write the tables as JSON")
+    parser.add_argument("--sheet", type=Path, help="image-emoji: a PNG of captions held out of training")
     options = parser.parse_args()
     run, count = MODELS[options.model]
     model = lv.load(options.folder or options.model, device="cpu")
@@ -189,6 +207,8 @@ def main() -> None:
     print(f"{model!r}\ndefaults {defaults}; {time.process_time() - started:.0f} CPU s\n")
     for table in tables:
         print(table, "\n")
+    if options.sheet:
+        held_out(model, options.data).save(options.sheet)
     if options.out:
         options.out.write_text(json.dumps([json.loads(table.to_json()) for table in tables], indent=1))
 

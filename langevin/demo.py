@@ -81,6 +81,10 @@ def _say(text: str) -> None:
     print(text, file=sys.stderr, flush=True)
 
 
+def _sentence(text: str) -> str:
+    return text[:1].upper() + text[1:]
+
+
 def _cards(samples: Any, captions: Sequence[str]) -> Gallery:
     html = samples.modality.html
     cards = [
@@ -109,7 +113,7 @@ def _digits(model: Any, info: ModelInfo, out: Path) -> list[Section]:
     return [
         Section(
             "Digits by class",
-            f"{info.summary}. `model.sample(20, label=[0, 1, 2, …])`",
+            f"{_sentence(info.summary)}. `model.sample(20, label=[0, 1, 2, …])`",
             [_cards(drawn, names), Code(_code(info.name, "20, label=[0, 1, 2, 3, 4, 5, 6, 7, 8, 9] * 2"))],
         ),
         Section(
@@ -146,7 +150,7 @@ def _shapes(model: Any, info: ModelInfo, out: Path) -> list[Section]:
     return [
         Section(
             "Shapes from text",
-            f"{info.summary}. Compositions held out of training are scored on the card.",
+            f"{_sentence(info.summary)}. Compositions held out of training are scored on the card.",
             [_cards(drawn, prompts), Code(_code(info.name, f'2, prompt="{SHAPES[0]}"'))],
         ),
         Section(
@@ -165,12 +169,12 @@ def _pictograms(model: Any, info: ModelInfo, out: Path) -> list[Section]:
     return [
         Section(
             "Pictograms from text",
-            f"{info.summary}. It has seen few drawings and knows them by heart; the card says how far beyond it goes.",
+            f"{_sentence(info.summary)}. It has seen few drawings and knows them by heart; the card says how far beyond it goes.",
             [_cards(drawn, PICTOGRAMS), Code(_code(info.name, f'2, prompt="{PICTOGRAMS[0]}"'))],
         ),
         Section(
-            "In colours that were never drawn",
-            "The colour was learned from captions of turned hues, apart from the thing.",
+            "In the colour you ask for",
+            "Training turned the hues of the drawings and named them, so that a colour can be asked for.",
             [_cards(coloured, COLOURED)],
         ),
         Section(
@@ -185,7 +189,7 @@ def _any(model: Any, info: ModelInfo, out: Path) -> list[Section]:
     """A model that this page knows nothing special about."""
     drawn = model.sample(8, seed=0)
     drawn.save(out, overwrite=True)
-    return [Section(info.name, info.summary, [Gallery(drawn.figures(), drawn.modality.card_width)])]
+    return [Section(info.name, _sentence(info.summary), [Gallery(drawn.figures(), drawn.modality.card_width)])]
 
 
 def _code(name: str, arguments: str) -> str:
