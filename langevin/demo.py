@@ -169,7 +169,7 @@ def _pictograms(model: Any, info: ModelInfo, out: Path) -> list[Section]:
     return [
         Section(
             "Pictograms from text",
-            f"{_sentence(info.summary)}. It has seen few drawings and knows them by heart; the card says how far beyond it goes.",
+            f"{_sentence(info.summary)}. It knows few drawings, by heart; the card says how far beyond it goes.",
             [_cards(drawn, PICTOGRAMS), Code(_code(info.name, f'2, prompt="{PICTOGRAMS[0]}"'))],
         ),
         Section(
@@ -189,7 +189,9 @@ def _any(model: Any, info: ModelInfo, out: Path) -> list[Section]:
     """A model that this page knows nothing special about."""
     drawn = model.sample(8, seed=0)
     drawn.save(out, overwrite=True)
-    return [Section(info.name, _sentence(info.summary), [Gallery(drawn.figures(), drawn.modality.card_width)])]
+    return [
+        Section(info.name, _sentence(info.summary), [Gallery(drawn.figures(), drawn.modality.card_width)])
+    ]
 
 
 def _code(name: str, arguments: str) -> str:

@@ -10,6 +10,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 from langevin import __version__, folders, hub, optional
 from langevin.cli.arguments import Parser
@@ -94,6 +95,12 @@ def _torch() -> Iterator[Finding]:
     if torch.backends.mps.is_available():
         devices.append("mps")
     yield Finding("ok", "devices", ", ".join(devices))
+    # older releases of torch cannot say
+    able: dict[str, Any] = getattr(torch.cpu, "get_capabilities", dict)()
+    if able:
+        fast = [name for name in ("avx512_bf16", "amx_bf16", "bf16") if able.get(name)]
+        says = f"fast on this CPU ({', '.join(fast)})" if fast else "not faster than float32 on this CPU"
+        yield Finding("ok", "bfloat16", says)
     threads, variable = torch.get_num_threads(), os.environ.get("OMP_NUM_THREADS")
     says = f"{threads} for torch; OMP_NUM_THREADS is {variable or 'not set'}"
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -91,11 +91,17 @@ def resolve(
     if rising:
         times = times[::-1]
     weight = guidance if guidance is not None else defaults.get("guidance", 1.0)
-    guide = weight if callable(weight) else _weighted(float(weight), negative)
     if callable(weight) and negative:
         raise ValueError(
             "a negative condition goes with a guidance weight; with an own guidance give it there (cfg(w, negative=…))"
         )
+    if weight == 1 and negative:
+        raise ValueError(
+            "at guidance=1 a negative condition has no effect; give a larger weight, as guidance=2"
+        )
+    guide: Guidance | None = weight if callable(weight) else None
+    if not callable(weight) and weight != 1:
+        guide = cfg(float(weight), negative=dict(negative or {}) or None)
     about = {
         "sampler": name if isinstance(name, str) else repr(chosen),
         "grid": _described(grid, times),
@@ -109,12 +115,6 @@ def _described(grid: Any, times: list[Any]) -> Any:
     if grid is None or isinstance(grid, str):
         return grid
     return grid.describe() if isinstance(grid, Grid) else times
-
-
-def _weighted(weight: float, negative: Mapping[str, Any] | None) -> Guidance | None:
-    if weight == 1.0 and not negative:
-        return None
-    return cfg(weight, negative=dict(negative) if negative else None)
 
 
 def _maker(
