@@ -154,6 +154,11 @@ def test_a_negative_prompt_changes_what_is_drawn(model: lv.Model) -> None:
     torch.testing.assert_close(away, named)
 
 
+def test_a_negative_condition_that_would_do_nothing_is_refused(model: lv.Model) -> None:
+    with pytest.raises(ValueError, match=r"at guidance=1 a negative condition has no effect"):
+        model.sample(2, prompt="a cat", negative="a dog", guidance=1.0)
+
+
 def same(a, b) -> None:  # type: ignore[no-untyped-def]
     torch.testing.assert_close(a.state, b.state, atol=1e-5, rtol=0)
 

@@ -82,8 +82,3 @@ def test_a_condition_cannot_hide_an_argument_of_sample(name: str) -> None:
     number = {"name": "number", "width": 16}
     with pytest.raises(ValueError, match=f"cannot be called '{name}'"):
         build_model({**CONFIG, "modality": {**CONFIG["modality"], "conditions": {name: number}}})  # type: ignore[dict-item]
-
-
-def test_a_negative_condition_that_would_do_nothing_is_refused(model: lv.Model) -> None:
-    with pytest.raises(ValueError, match=r"at guidance=1 a negative condition has no effect"):
-        model.sample(2, prompt="a cat", negative="a dog", guidance=1.0)
