@@ -8,6 +8,7 @@ them.
 from __future__ import annotations
 
 import contextlib
+import importlib
 import math
 import os
 import threading
@@ -111,6 +112,10 @@ def engine(precision: str = "fp32", device: str | None = None) -> Iterator[Accel
     accelerate = optional.accelerate()
     dist = torch.distributed
     joined = dist.is_available() and dist.is_initialized()
+    if world > 1 and not joined and dist.is_available():
+        # has the group as the default of its functions: imported later, by an optimizer, it would hold the group for
+        # ever, and gloo's threads of a held group may abort the process at its end
+        importlib.import_module("torch.distributed.nn")
     with _own_state(accelerate):
         with _environment("ACCELERATE_TORCH_DEVICE", None if world > 1 else chosen):
             accelerator = accelerate.Accelerator(

@@ -346,12 +346,13 @@ def _verify(path: Path, about: object) -> None:
 def _header(file: BinaryIO, size: int) -> dict[str, Entry]:
     """Read and check a safetensors header; messages do not name the file."""
     lead = file.read(8)
-    if lead[:2] == b"PK":
-        raise FolderError("a zip archive, as torch.save writes; only safetensors are read")
-    if len(lead) > 1 and lead[0] == 0x80 and lead[1] <= 5:
-        raise FolderError("a pickle, which could run anything; only safetensors are read")
     length = int.from_bytes(lead, "little")
     if len(lead) < 8 or length < 2 or length > size - 8:
+        # only now: the length of a whole safetensors header may begin with the same two bytes
+        if lead[:2] == b"PK":
+            raise FolderError("a zip archive, as torch.save writes; only safetensors are read")
+        if len(lead) > 1 and lead[0] == 0x80 and lead[1] <= 5:
+            raise FolderError("a pickle, which could run anything; only safetensors are read")
         raise FolderError("not a safetensors file, or truncated in its header")
     if length > HEADER_BYTES:
         raise FolderError(f"its header is larger than {HEADER_BYTES} bytes")

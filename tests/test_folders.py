@@ -245,6 +245,14 @@ class TestHostileFolders:
         with pytest.raises(FolderError, match="zip archive"):
             read_weights(folder)
 
+    @pytest.mark.parametrize("length", [0x4B50, 0x0280], ids=["zip", "pickle"])
+    def test_a_header_whose_length_begins_like_another_format_is_read(
+        self, tmp_path: Path, length: int
+    ) -> None:
+        text = json.dumps(one()).encode().ljust(length)
+        (tmp_path / WEIGHTS).write_bytes(struct.pack("<Q", length) + text + struct.pack("<f", 2.0))
+        assert read_weights(tmp_path, verify=False)["w"].item() == 2.0
+
     @pytest.mark.parametrize(
         ("entries", "data", "message"),
         [

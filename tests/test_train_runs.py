@@ -82,3 +82,27 @@ def test_every_point_of_a_sweep_has_its_own_run(pictures: Path, tmp_path: Path) 
     assert (
         first[0] == second[0] and first[-1] != second[-1]
     )  # the same seed, another rate; neither resumed the other
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="the names of threads are read from /proc")
+def test_no_thread_of_a_group_of_processes_outlives_a_training(tmp_path: Path) -> None:
+    """A group that something still holds at the end of a process aborts it now and then."""
+    script = tmp_path / "child.py"
+    script.write_text(
+        "import pathlib, torch\n"
+        "from langevin import accelerated\n"
+        "def threads():\n"
+        "    return [path.read_text().strip() for path in pathlib.Path('/proc/self/task').glob('*/comm')]\n"
+        "with accelerated.engine('fp32', 'cpu') as engine:\n"
+        "    torch.optim.AdamW([torch.nn.Parameter(torch.ones(2))])\n"
+        "    engine.average([torch.ones(2)])\n"
+        "    assert any('gloo' in name for name in threads())\n"
+        "assert not any('gloo' in name for name in threads()), threads()\n"
+    )
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
+    done = subprocess.run(
+        [sys.executable, *LAUNCHERS["torchrun"], str(script)],
+        env=environment, capture_output=True, text=True, timeout=300, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr[-3000:]
