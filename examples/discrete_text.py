@@ -33,7 +33,7 @@ class WordTokens:
     def tokens(self, state, mask=None):
         return Tokens({"": torch.eye(len(WORDS) + 1)[state]}, torch.arange(6.0)[None, :, None], mask)
 
-    def untokens(self, values, like, pair=None):
+    def untokens(self, values, like):
         return values[""]
 
 

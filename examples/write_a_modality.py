@@ -36,7 +36,7 @@ class Rings(lv.Modality):
 
     # the shape of new samples
     blank = staticmethod(lambda indices, rng, conditions, spec: (torch.zeros(len(indices), 8, 2), None))
-    untokens = staticmethod(lambda values, like, pair=None: values[""])
+    untokens = staticmethod(lambda values, like: values[""])
     save = staticmethod(lambda item, path: np.savetxt(path, item))
     read = staticmethod(lambda path: np.loadtxt(path, dtype=np.float32))
 

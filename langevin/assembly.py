@@ -4,40 +4,45 @@ name, summary, licence, attribution        what it is and whose
 modality: {name, …}                        its codec, process and conditions
 network: {name: dit, …}                    the backbone
 parametrisation, objective, drop           what it is trained for
-sampling: {sampler, steps, guidance, density}    defaults of model.sample
+sampling: {sampler, grid, steps, guidance, temperature, density}    defaults of model.sample
 training: {…}                              how it was trained, for the record
 """
 
 from __future__ import annotations
 
+import contextlib
 import copy
+import math
 import shutil
-from collections.abc import Iterator, Mapping
+import threading
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch.nn.modules.module import register_module_parameter_registration_hook
 
-from langevin import folders
+from langevin import folders, names
 from langevin.core import catalogue
 from langevin.core.errors import unknown
+from langevin.core.grids import GRIDS
 from langevin.core.losses import Objective
 from langevin.core.model import Model
 from langevin.core.network import Network
+from langevin.core.parametrisations import PARAMETRISATIONS
 from langevin.core.registry import BuildError, Registry, build
+from langevin.core.samplers.presets import PRESETS
 from langevin.modalities.plugins import modality_of
 
 __all__ = ["build_model", "load_model", "pick_device", "save_model"]
 
-_KEYS = (
-    "format", "weights", "name", "summary", "licence", "attribution", "conditions", "modality", "network",
-    "parametrisation", "objective", "drop", "sampling", "training", "data",
-)  # fmt: skip
-_SAMPLING = ("sampler", "steps", "guidance", "density")
+_SAMPLING = ("sampler", "grid", "steps", "guidance", "temperature", "density")
+_MOST_STEPS = 100_000
+_LARGER = "it describes a larger network than there are weights for"
 
 # what a run of training leaves beside the part that it made
 _LEFT = shutil.ignore_patterns(
-    "checkpoint.safetensors", "snapshots", "log.csv", "tensorboard", "samples-*.png", ".*"
+    "checkpoint*.safetensors", "snapshots*", "log.csv", "tensorboard", "samples-*.png", ".*"
 )
 
 OBJECTIVES = Registry("objective", Objective)
@@ -54,30 +59,88 @@ def build_model(config: Mapping[str, Any], seed: int = 0) -> Model:
     Raises:
         BuildError: a key or name that is not known, with the nearest that is, or an argument that is refused.
     """
-    for key in config:
-        if key not in _KEYS:
-            raise BuildError(unknown("key of a model", key, _KEYS))
-    for key in ("modality", "network"):
-        if key not in config:
-            raise BuildError(f"a model needs {key!r}")
-    sampling = dict(config.get("sampling") or {})
-    for key in sampling:
-        if key not in _SAMPLING:
-            raise BuildError(unknown("key of sampling", key, _SAMPLING))
+    _check(config)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         modality = modality_of(config["modality"])
-        network = Network(modality, build(catalogue.BACKBONES, config["network"]), modality.conditions)
+        return _assembled(config, modality, modality.conditions, _objective(config))
+
+
+def _assembled(
+    config: Mapping[str, Any], modality: Any, conditions: Mapping[str, Any], objective: Objective
+) -> Model:
+    """The model around a modality; only learned parameters are made here."""
+    backbone = build(catalogue.BACKBONES, config["network"])
+    network = Network(modality, backbone, conditions, modality.clocks)
+    parametrisation = config.get("parametrisation", "velocity")
+    by_leaf = parametrisation if isinstance(parametrisation, Mapping) else {}
+    for leaf in by_leaf:
+        if leaf not in modality.process.leaves:
+            raise BuildError(f"parametrisation: {unknown('leaf', leaf, modality.process.leaves)}")
+    for kind in by_leaf.values() if by_leaf else (parametrisation,):
+        if kind not in PARAMETRISATIONS and not (by_leaf and kind is None):
+            raise BuildError(unknown("parametrisation", kind, PARAMETRISATIONS))
     return Model(
         modality,
         network,
         modality.process,
-        config.get("parametrisation", "velocity"),
-        build(OBJECTIVES, {"name": "objective", **(config.get("objective") or {})}),
+        parametrisation,
+        objective,
         config.get("drop"),
-        sampling,
+        config.get("sampling"),
         {**config, "conditions": list(modality.conditions)},
     )
+
+
+def _objective(config: Mapping[str, Any]) -> Objective:
+    found: Objective = build(OBJECTIVES, {"name": "objective", **(config.get("objective") or {})})
+    return found
+
+
+def _check(config: Mapping[str, Any]) -> None:
+    """Keys of a configuration, and values that nothing else checks before a sample is drawn.
+
+    Raises:
+        BuildError: one that is wrong.
+    """
+    for key in config:
+        if key not in names.MODEL:
+            raise BuildError(unknown("key of a model", key, names.MODEL))
+    for key in ("modality", "network"):
+        if key not in config:
+            raise BuildError(f"a model needs {key!r}")
+        if not isinstance(config[key], (str, Mapping)):
+            raise BuildError(f"{key} must be a name or {{name: …}}, got {config[key]!r}")
+    for key in ("objective", "drop", "sampling"):
+        if not isinstance(config.get(key) or {}, Mapping):
+            raise BuildError(f"{key} must be a mapping, got {config[key]!r}")
+    network = config["network"] if isinstance(config["network"], Mapping) else {}
+    for key in ("width", "heads"):
+        if isinstance(network.get(key), int) and network[key] < 1:
+            raise BuildError(f"network: {key} must be at least 1, got {network[key]}")
+    sampling = {key: value for key, value in (config.get("sampling") or {}).items() if value is not None}
+    for key in sampling:
+        if key not in _SAMPLING:
+            raise BuildError(unknown("key of sampling", key, _SAMPLING))
+    sampler, steps = sampling.get("sampler", "angle"), sampling.get("steps", 1)
+    if not isinstance(sampler, str) or sampler not in PRESETS:
+        raise BuildError(f"sampling: {unknown('sampler', sampler, PRESETS)}")
+    if not isinstance(steps, int) or isinstance(steps, bool) or not 1 <= steps <= _MOST_STEPS:
+        raise BuildError(f"sampling: steps must be a whole number from 1 to {_MOST_STEPS}, got {steps!r}")
+    if not _finite(sampling.get("guidance", 1.0)):
+        raise BuildError(f"sampling: guidance must be a finite number, got {sampling['guidance']!r}")
+    if sampling.get("grid") not in (None, *GRIDS):
+        raise BuildError(f"sampling: {unknown('grid', sampling['grid'], GRIDS)}")
+    if not _finite(sampling.get("temperature", 1.0)) or sampling.get("temperature", 1.0) <= 0:
+        raise BuildError(f"sampling: temperature must be a positive number, got {sampling['temperature']!r}")
+    density = sampling.get("density", [1.0])
+    sound = isinstance(density, Sequence) and all(_finite(d) and d >= 0 for d in density)
+    if not sound or not math.isfinite(sum(density)) or not sum(density):
+        raise BuildError("sampling: density must hold finite numbers of at least 0, not all 0")
+
+
+def _finite(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
 
 
 def load_model(path: Path, device: str | None = None, dtype: Any = None) -> Model:
@@ -96,18 +159,12 @@ def load_model(path: Path, device: str | None = None, dtype: Any = None) -> Mode
         raise folders.FolderError(
             f"{path} holds an autoencoder, which a model uses as its codec: {{name: vae, folder: {path}}}"
         )
-    _affordable(config, folders.read_header(path), path)
-    try:
-        model = build_model(_parts_inside(config, path))
-    except BuildError as error:
-        raise folders.FolderError(f"{path / folders.CONFIG}: {error}") from error
+    inside = _parts_inside(config, path)
+    with _named(path):
+        _check(inside)
+        _affordable(inside, folders.read_header(path), path)
+        model = build_model(inside)
     weights = {k: v.float() if v.is_floating_point() else v for k, v in folders.read_weights(path).items()}
-    own = model.network.state_dict()
-    wrong = sorted(set(own) ^ set(weights)) + [
-        k for k in own if k in weights and own[k].shape != weights[k].shape
-    ]
-    if wrong:
-        raise folders.FolderError(f"the weights in {path} do not fit its config.yaml: {', '.join(wrong[:4])}")
     model.network.load_state_dict(weights)
     model.network.eval().requires_grad_(False)
     return model.to(pick_device(device)).cast(dtype)
@@ -151,32 +208,70 @@ def save_model(model: Model, path: Path, card: str | None = None) -> Path:
     return path
 
 
+@contextlib.contextmanager
+def _named(path: Path) -> Iterator[None]:
+    """What goes wrong inside comes from a folder's values: a FolderError that names its configuration."""
+    try:
+        yield
+    except (folders.FolderError, ImportError):
+        raise
+    except Exception as error:  # a stranger's values may meet any check, in any package
+        reason = str(error) if isinstance(error, ValueError) else f"{type(error).__name__}: {error}"
+        raise folders.FolderError(f"{path / folders.CONFIG}: {reason}") from error
+
+
 def _affordable(config: Mapping[str, Any], entries: Mapping[str, folders.Entry], path: Path) -> None:
-    """Refuses a network that is larger than the weights beside it, before any memory is asked for.
+    """Refuses a network other than the one whose weights are beside it, before any memory is asked for.
+
+    All that is learned (conditions, backbone, heads) is made on the meta device, where a tensor has a shape and no
+    values, and given up as soon as it is larger than the weights; then every name and shape is compared with the header.
+    What is not learned (codec, process, tables) is made as it is, and so are conditions with a folder of their own, whose
+    widths must be among the sizes in the header.
 
     Raises:
-        FolderError: it is larger.
+        FolderError: it is larger, or does not fit.
     """
-    stored = sum(entry.numel for entry in entries.values())
-    network = config.get("network")
-    depth = network.get("depth", 0) if isinstance(network, dict) else 0
-    wanted = 0
-    if isinstance(depth, int) and depth <= len(entries):
-        try:
-            with torch.device("meta"):
-                wanted = sum(p.numel() for p in build(catalogue.BACKBONES, network).parameters())
-        except BuildError:
-            return  # named with its path when the model is built
-    else:
-        wanted = stored + 1
-    for node in ((config.get("modality") or {}).get("conditions") or {}).values():
-        sizes = [v for v in node.values() if isinstance(v, int)] if isinstance(node, dict) else []
-        if any(size > stored for size in sizes):
-            wanted = stored + 1
-    if wanted > stored:
-        raise folders.FolderError(
-            f"{path / folders.CONFIG} describes a larger network than there are weights for"
-        )
+    node = config["modality"]
+    plain = {k: v for k, v in node.items() if k != "conditions"} if isinstance(node, Mapping) else node
+    nodes = (node.get("conditions") or {}) if isinstance(node, Mapping) else {}
+    modality, objective = modality_of(plain), _objective(config)
+    sizes = {size for entry in entries.values() for size in entry.shape}
+    parts = {name: each for name, each in nodes.items() if isinstance(each, Mapping) and "folder" in each}
+    for each in parts.values():
+        if any(isinstance(v, int) and v not in sizes for k, v in each.items() if k.endswith("width")):
+            raise folders.FolderError(f"{path / folders.CONFIG}: {_LARGER}")
+    made = {name: build(catalogue.CONDITIONS, each) for name, each in parts.items()}
+    with _no_more_than(entries), torch.device("meta"):
+        made = {name: made.get(name) or build(catalogue.CONDITIONS, each) for name, each in nodes.items()}
+        network = _assembled(config, modality, {**modality.conditions, **made}, objective).network
+    own = {name: tuple(value.shape) for name, value in network.state_dict().items()}
+    stored = {name: entry.shape for name, entry in entries.items()}
+    wrong = sorted(name for name in own.keys() | stored.keys() if own.get(name) != stored.get(name))
+    if wrong:
+        raise folders.FolderError(f"the weights in {path} do not fit its config.yaml: {', '.join(wrong[:4])}")
+
+
+@contextlib.contextmanager
+def _no_more_than(entries: Mapping[str, folders.Entry]) -> Iterator[None]:
+    """Inside, this thread makes no more parameters on the meta device than a header declares.
+
+    Raises:
+        ValueError: from within, where a parameter is made that is too much.
+    """
+    here, left = threading.get_ident(), [sum(entry.numel for entry in entries.values()), len(entries)]
+
+    def count(module: Any, name: str, parameter: Any) -> None:
+        if parameter is None or not parameter.is_meta or threading.get_ident() != here:
+            return
+        left[0], left[1] = left[0] - parameter.numel(), left[1] - 1
+        if min(left) < 0:
+            raise ValueError(_LARGER)
+
+    hook = register_module_parameter_registration_hook(count)
+    try:
+        yield
+    finally:
+        hook.remove()
 
 
 def _nodes(tree: Any) -> Iterator[dict[str, Any]]:

@@ -1,12 +1,18 @@
-"""Names that the command line knows without importing torch: presets of samplers, and grids.
+"""Names that the command line knows without importing torch: presets of samplers, grids, keys of a model.
 
-They repeat the keys of ``langevin.core.samplers.presets.PRESETS`` and ``langevin.core.grids.GRIDS``; a
-test compares them.
+Samplers and grids repeat the keys of ``langevin.core.samplers.presets.PRESETS`` and
+``langevin.core.grids.GRIDS``; a test compares them.
 """
 
 from __future__ import annotations
 
-__all__ = ["GRIDS", "SAMPLERS"]
+__all__ = ["GRIDS", "MODEL", "SAMPLERS"]
+
+# of config.yaml
+MODEL = (
+    "format", "weights", "name", "summary", "licence", "attribution", "conditions", "modality", "network",
+    "parametrisation", "objective", "drop", "sampling", "training", "data",
+)  # fmt: skip
 
 SAMPLERS = (
     "angle",

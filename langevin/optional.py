@@ -36,6 +36,7 @@ __all__ = [
     "matplotlib",
     "mend_torchaudio",
     "peft",
+    "posebusters",
     "rdkit",
     "safetensors",
     "scipy",
@@ -109,6 +110,7 @@ accelerate = Package("accelerate", "accelerate", "training on several devices", 
 hydra = Package("hydra", "hydra-core", "composing training configurations")
 safetensors = Package("safetensors", "safetensors", "reading and writing weights")
 rdkit = Package("rdkit", "rdkit", "molecules")
+posebusters = Package("posebusters", "posebusters", "PoseBusters' tests of molecules")
 biopython = Package("Bio", "biopython", "protein structures")
 matplotlib = Package("matplotlib", "matplotlib", "figures")
 scipy = Package("scipy", "scipy", "optimisation and statistics")

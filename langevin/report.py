@@ -8,6 +8,7 @@ A page is composed of plain frozen parts and rendered in one go:
 Pictures, sounds and viewers are inside the file as data; text is escaped; the page follows the reader's
 light or dark setting. A content security policy forbids every request, and :meth:`Page.html` refuses a
 fragment that names an outside resource, so that a page which needs the network can not be written by mistake.
+Fragments that share a script carry it each, as ``<script data-once="name">``; a page keeps the first of a name.
 """
 
 from __future__ import annotations
@@ -38,6 +39,7 @@ __all__ = [
     "Section",
     "Text",
     "external_resources",
+    "once",
     "picture_html",
 ]
 
@@ -248,7 +250,7 @@ class Page:
             *(f"<p>{escape(line)}</p>" for line in (*self.footer, f"Written by langevin {__version__}.")),
             f"</footer><script>{SCRIPT}</script></body></html>\n",
         ]
-        html = "".join(parts)
+        html = once("".join(parts))
         outside = external_resources(html)
         if outside:
             raise ValueError(f"a page must hold all it shows, but this one asks for {', '.join(outside[:3])}")
@@ -263,6 +265,18 @@ class Page:
         path = Path(path)
         path.parent.mkdir(parents=True, exist_ok=True)
         return write_atomic(path, self.html())
+
+
+def once(html: str) -> str:
+    """Fragments without the scripts that stand in an earlier one under the same name."""
+    seen: set[str] = set()
+
+    def first(match: re.Match[str]) -> str:
+        new = match[1] not in seen
+        seen.add(match[1])
+        return match[0] if new else ""
+
+    return re.sub(r'<script data-once="([\w-]+)">.*?</script>', first, html, flags=re.DOTALL)
 
 
 def external_resources(html: str) -> list[str]:

@@ -12,13 +12,28 @@ from langevin import accelerated
 from langevin.assembly import build_model, save_model
 from langevin.core.errors import unknown
 from langevin.core.model import Model
-from langevin.core.progress import bar
+from langevin.core.progress import bar, note
+from langevin.core.training import checkpoint
 from langevin.core.training.log import Log
-from langevin.core.training.trainer import Progress, Settings, Trainer
-from langevin.modalities.base import Autoencoder
+from langevin.core.training.settings import Settings
+from langevin.core.training.trainer import Progress, Trainer
+from langevin.modalities.base import Autoencoder, Plugin
 from langevin.modalities.plugins import plugin
 
 __all__ = ["run", "train", "train_codec"]
+
+_KEYS = ("data", "model", "training", "out", "resume", "device")
+_ABOUT = (
+    "name",
+    "summary",
+    "licence",
+    "attribution",
+    "sampling",
+)  # of a model: what its weights do not follow from
+_MOVABLE = (
+    "path",
+    "errors",
+)  # of data: they may change under a run, for its items say whether they are the same
 
 
 def train(
@@ -49,7 +64,9 @@ def train(
         out: folder of the model, its checkpoint and its logs; ``runs/<name>`` by default.
         model: keys of a model's configuration that override what follows from the data.
         device: the best there is when None.
-        resume: go on from the folder's checkpoint, if there is one.
+        resume: go on from the folder's checkpoint, if there is one, which must be of the same data and configuration;
+            where nothing is left to train, a line on standard error says so. False starts anew and renames an earlier
+            checkpoint.
         progress: show a bar; by default if standard error is a terminal.
         watch: called with every line of the log.
         split, size, options: passed to the modality's ``open``.
@@ -112,24 +129,27 @@ def run(
 
     Returns:
         The model; or the codec, where the configuration's ``model`` has an ``autoencoder``.
+
+    Raises:
+        ValueError: keys or values that cannot work.
+        OSError: no such data.
     """
-    known = set(Settings.__dataclass_fields__)
-    training = dict(config["training"])
-    wrong = [name for name in training if name not in known]
-    if wrong:
-        raise ValueError(unknown("key of training", wrong[0], known))
-    if "average" in training:
-        training["average"] = tuple(training["average"])
-    settings = Settings(**training)
+    for key in config:
+        if key not in _KEYS:
+            raise ValueError(unknown("key of a training run", key, _KEYS))
+    settings = Settings.of(config["training"])
+    training: dict[str, Any] = {name: getattr(settings, name) for name in config["training"]}
     data = dict(config["data"])
     found = plugin(str(data.pop("modality", "image")))
-    opened = found.open(locate(data.pop("path")), **{k: v for k, v in data.items() if v is not None})
+    opened = _open(found, locate(data.pop("path")), {k: v for k, v in data.items() if v is not None})
     given, record = dict(config.get("model") or {}), {"training": training, "data": _record(config["data"])}
     if "autoencoder" in given:
         if found.autoencoder is None:
             raise ValueError(f"the modality {found.name!r} has no autoencoder that could be trained")
         coder: Autoencoder = found.autoencoder(opened, given, settings.seed)
-        trainer = _fit(coder, opened, settings, config, progress, watch, lambda: coder.sheet(opened))
+        made = {key: value for key, value in given.items() if key not in _ABOUT}
+        trainer = _fit(coder, opened, settings, config, made, progress, watch, lambda: coder.sheet(opened))
+        training["steps"] = trainer.step
         coder.network.load_state_dict(trainer.averaged())
         coder.complete(opened, settings.seed)
         return (
@@ -139,7 +159,9 @@ def run(
         )
     node = found.defaults(opened, given)
     model = build_model({**node, **record}, settings.seed)
-    trainer = _fit(model, opened, settings, config, progress, watch, lambda: _samples(model, opened))
+    made = {key: value for key, value in node.items() if key not in _ABOUT}
+    trainer = _fit(model, opened, settings, config, made, progress, watch, lambda: _samples(model, opened))
+    training["steps"] = trainer.step  # of a folder's checkpoint, where it was further
     model.network.load_state_dict(trainer.averaged())
     _measure(model, opened)
     if trainer.rank == 0:
@@ -150,7 +172,22 @@ def run(
 
 def folder_of(config: Mapping[str, Any], name: str) -> Path:
     """The folder of a run."""
-    return Path(config.get("out") or Path("runs") / name)
+    return Path(str(config.get("out") or Path("runs") / str(name)))
+
+
+def _open(found: Plugin, path: Any, options: Mapping[str, Any]) -> Any:
+    """A modality's data set.
+
+    Raises:
+        ValueError: an option that it does not know.
+    """
+    try:
+        return found.open(path, **options)
+    except TypeError as error:
+        wrong = [name for name in options if f"unexpected keyword argument {name!r}" in str(error)]
+        if not wrong:
+            raise
+        raise ValueError(f"data of the modality {found.name!r} has no option {wrong[0]!r}") from error
 
 
 def _fit(
@@ -158,23 +195,37 @@ def _fit(
     data: Any,
     settings: Settings,
     config: Mapping[str, Any],
+    made: Mapping[str, Any],
     progress: bool | None,
     watch: Callable[[Progress], None] | None,
     draw: Callable[[], Any],
 ) -> Trainer:
-    """Runs a trainer to its end in its folder, with checkpoints, a log, a bar and pictures by ``draw``."""
+    """Runs a trainer to its end in its folder, with checkpoints, a log, a bar and pictures by ``draw``.
+
+    ``made`` is the part of the configuration from which the weights follow.
+    """
     out = folder_of(config, model.name)
+    told = _record(config["data"])
+    record = {"data": {k: v for k, v in told.items() if k not in _MOVABLE}, "model": made}
     with accelerated.engine(settings.precision, config.get("device")) as engine:
         out.mkdir(parents=True, exist_ok=True)
-        trainer = Trainer(model, data, settings, out, engine=engine)
-        resumed = trainer.resume() if config.get("resume", True) else False
+        trainer = Trainer(
+            model, data, settings, out, engine=engine, record=record, source=str(told.get("path", ""))
+        )
         first = trainer.rank == 0
+        resumed = _begin(trainer, out, bool(config.get("resume", True)))
         with Log(out, append=resumed) if first else contextlib.nullcontext() as log:
-            lines = trainer.run()
-            total = -(-(settings.steps - trainer.step) // settings.log)
-            what = f"training {model.name}, lines of {settings.log} steps"
+            lines = bar(
+                trainer.run(),
+                settings.steps,
+                f"training {model.name}",
+                (progress if first else False) if trainer.step < settings.steps else False,
+                reached=lambda line: line.step,
+                start=trainer.step,
+                figures=_figures,
+            )
             try:
-                for line in bar(lines, total, what, progress if first else False):
+                for line in lines:
                     if log is None:
                         continue
                     log.write(line)
@@ -186,6 +237,27 @@ def _fit(
                 trainer.save()
                 raise
     return trainer
+
+
+def _begin(trainer: Trainer, out: Path, resume: bool) -> bool:
+    """Whether a trainer goes on from its folder's checkpoint; what one may not expect is said on standard error."""
+    if not resume:
+        kept = checkpoint.set_aside(out) if trainer.rank == 0 else None
+        if kept is not None:
+            note(f"{out}: the earlier checkpoint is kept as {kept.name}")
+        return False
+    resumed = trainer.resume()
+    if resumed and trainer.step >= trainer.settings.steps and trainer.rank == 0:
+        note(
+            f"{out}: its checkpoint is at step {trainer.step} of {trainer.settings.steps}, so nothing is trained; "
+            "more training.steps go on, resume=false starts anew"
+        )
+    return resumed
+
+
+def _figures(line: Progress) -> dict[str, str]:
+    """What a bar says of a line of the log."""
+    return {"loss": f"{line.loss:.4f}", "samples/s": f"{line.samples_per_second:.0f}"}
 
 
 def _record(data: Mapping[str, Any]) -> dict[str, Any]:
@@ -214,6 +286,8 @@ def _measure(model: Model, data: Any, rows: int = 8) -> None:
 
     if not any(isinstance(leaf, Gaussian) for leaf in model.process.leaves.values()):
         return
+    if model.defaults.get("grid", "curvature") != "curvature":
+        return  # no step of this model is placed by its density
     items, conditions = data.batch(list(range(min(rows, len(data)))))
     like, mask = model.modality.encode(items)
     given = {name: list(values) for name, values in conditions.items() if name in model.conditions}

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import re
+import time
 from pathlib import Path
 
 import pytest
 import torch
 
 import langevin as lv
+from langevin import folders, optional
 from langevin.assembly import build_model
+from langevin.cli.main import main
 from langevin.core.registry import BuildError
 from langevin.modalities.image.vae import ConvVAE, save_vae
+from tests.core.test_conditioning_pretrained import bert, write_tokenizer
 
 
 def config(**modality: object) -> dict:
@@ -62,13 +67,100 @@ def test_a_part_outside_the_folder_is_refused(tmp_path: Path, elsewhere: str) ->
         ("width: 16, depth: 1", "width: 65536, depth: 1"),
         ("depth: 1", "depth: 1000000000"),
         ("classes: 3", "classes: 4000000000"),
+        # every number is smaller than the count of weights, and what they ask for is not
+        ("prompt: {name: text, width: 16, depth: 1", "prompt: {name: text, width: 20000, depth: 60"),
+        ("prompt: {name: text, width: 16, depth: 1", "prompt: {name: text, width: 8, depth: 9000000"),
     ],
 )
-def test_a_network_larger_than_its_weights_is_refused_at_once(tmp_path: Path, old: str, new: str) -> None:
-    build_model(config()).save(tmp_path / "m")
+def test_a_network_larger_than_its_weights_is_refused_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, old: str, new: str
+) -> None:
+    path = tampered(tmp_path, old, new)
+
+    def never(*shape: object, **settings: object) -> None:
+        raise AssertionError("weights were read, or memory was asked for")
+
+    monkeypatch.setattr(folders, "read_weights", never)
+    began = time.process_time()
+    with pytest.raises(lv.FolderError, match=r"m/config.yaml: .*larger network"):
+        lv.load(path)
+    assert time.process_time() - began < 5
+
+
+def tampered(tmp_path: Path, old: str, new: str) -> Path:
+    """A model folder in whose configuration a text was replaced."""
+    nodes = {
+        "label": {"name": "class", "classes": 3, "width": 16},
+        "prompt": {"name": "text", "width": 16, "depth": 1, "heads": 4},
+    }
+    sampling = {"sampler": "angle", "steps": 20, "guidance": 2.0, "density": [1.0, 2.0]}
+    build_model({**config(conditions=nodes), "parametrisation": "v", "sampling": sampling}).save(
+        tmp_path / "m"
+    )
     path = tmp_path / "m" / "config.yaml"
-    assert old in path.read_text()
-    path.write_text(path.read_text().replace(old, new))
+    text = path.read_text()
+    assert old in text, text
+    path.write_text(text.replace(old, new, 1))
+    return tmp_path / "m"
+
+
+def test_an_untouched_folder_loads(tmp_path: Path) -> None:
+    assert lv.load(tampered(tmp_path, "patch: 2", "patch: 2"), device="cpu").conditions == ("label", "prompt")
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "says"),
+    [
+        ("patch: 2", "patch: 0", "patch must be at least 1, got 0"),
+        ("patch: 2", "patch: -2", "patch must be at least 1, got -2"),
+        ("size: 8", "size: -8", "size must lie in 1"),
+        ("size: 8", "size: 320000", "size must lie in 1 … 9459 pixels, got 320000"),
+        ("heads: 2", "heads: 0", "heads must be at least 1, got 0"),
+        ("heads: 4", "heads: 0", "ZeroDivisionError"),
+        ("heads: 2", "heads: 2, mlp_ratio: .inf", "infinity"),
+        ("heads: 2", "heads: 2, mlp_ratio: .nan", "NaN"),
+        ("heads: 2", "heads: 2, qk_norm: false", "do not fit its config.yaml"),
+        ("parametrisation: v", "parametrisation: velocty", "did you mean 'velocity'"),
+        ("parametrisation: v", "parametrisation: {x: v}", "unknown leaf 'x'"),
+        ("sampler: angle", "sampler: nothere", "unknown sampler 'nothere'"),
+        ("sampler: angle", "sampler: 3", "unknown sampler '3'"),
+        ("steps: 20", "steps: x", "steps must be a whole number"),
+        ("steps: 20", "steps: 0", "steps must be a whole number"),
+        ("guidance: 2.0", "guidance: .nan", "guidance must be a finite number, got nan"),
+        ("guidance: 2.0", "guidance: much", "guidance must be a finite number, got 'much'"),
+        ("density: [1.0, 2.0]", "density: [1.0, a]", "density must hold finite numbers"),
+        ("density: [1.0, 2.0]", "density: [0.0, 0.0]", "density must hold finite numbers"),
+        ("density: [1.0, 2.0]", "density: 3", "density must hold finite numbers"),
+        ("sampling:", "drop: 5\nsampling:", "drop must be a mapping, got 5"),
+        ("network:", "objective: 5\nnetwork:", "objective must be a mapping, got 5"),
+    ],
+)
+def test_values_that_cannot_be_are_named_with_their_file_when_a_folder_is_loaded(
+    tmp_path: Path, old: str, new: str, says: str
+) -> None:
+    path = tampered(tmp_path, old, new)
+    with pytest.raises(lv.FolderError, match=re.escape(str(path))) as caught:
+        lv.load(path)
+    assert "config.yaml" in str(caught.value) and says in str(caught.value)
+
+
+def test_a_hostile_folder_is_one_line_on_the_command_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tampered(tmp_path, "patch: 2", "patch: 0")
+    assert main(["sample", str(path), "-n", "1", "--out", str(tmp_path / "o")]) == 1
+    said = capsys.readouterr().err
+    assert "config.yaml" in said and "patch must be at least 1" in said and "Traceback" not in said
+
+
+def test_a_pretrained_text_encoder_passes_the_check(tmp_path: Path) -> None:
+    bert(optional.transformers()).save_pretrained(tmp_path / "encoder")
+    write_tokenizer(tmp_path / "encoder")
+    node = {"name": "transformers-text", "folder": str(tmp_path / "encoder"), "width": 24, "vector_width": 16}
+    build_model(config(conditions={"prompt": node})).save(tmp_path / "m")
+    assert lv.load(tmp_path / "m", device="cpu").sample(1, prompt="a b", steps=1)[0].size == (8, 8)
+    path = tmp_path / "m" / "config.yaml"
+    path.write_text(path.read_text().replace("width: 24", "width: 240000000", 1))
     with pytest.raises(lv.FolderError, match="larger network"):
         lv.load(tmp_path / "m")
 

@@ -63,3 +63,15 @@ def test_a_training_command_composes(line: str) -> None:
             assert compose("train", [override])
         tree = compose("train", [o.split(",")[0] if "--multirun" in words else o for o in overrides])
     assert {"data", "training", "model"} <= set(tree)
+
+
+def test_the_configuration_that_models_md_shows_is_that_of_the_model_it_names() -> None:
+    from langevin import trees
+    from langevin.folders import read_config
+
+    page = (ROOT / "docs" / "models.md").read_text(encoding="utf-8")
+    shown = trees.read(page.split("```yaml\n")[1].split("```")[0])
+    shipped = read_config(hub.SHIPPED / shown["name"])
+    del shipped["sampling"]["density"]
+    written_by_save = {"training", "data", "conditions", "weights"}
+    assert shown == {key: value for key, value in shipped.items() if key not in written_by_save}

@@ -8,7 +8,18 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from langevin.report import Code, Figure, Gallery, Html, Page, Section, Text, external_resources, picture_html
+from langevin.report import (
+    Code,
+    Figure,
+    Gallery,
+    Html,
+    Page,
+    Section,
+    Text,
+    external_resources,
+    once,
+    picture_html,
+)
 from langevin.tables import Table
 
 IMAGE = Image.new("RGB", (16, 16), (200, 30, 30))
@@ -90,6 +101,18 @@ def test_outside_resources_are_found_and_refused(fragment: str, found: list[str]
             page.html()
     else:
         assert page.html()
+
+
+def test_a_shared_script_is_kept_once() -> None:
+    """The first of each name stays; other scripts, and text that looks like one, are left alone."""
+    one, two = (f'<script data-once="{name}">let {name}\n= "</b>";</script>' for name in ("one", "two"))
+    page = Page(
+        "T", [Section("S", blocks=[Html(f"{one}<i>1</i>"), Html(two), Html(f"{one}<i>2</i>"), Text(one)])]
+    )
+    html = page.html()
+    assert html.count(one) == 1 and html.count(two) == 1 and html.index(one) < html.index("<i>1</i><")
+    assert "<i>2</i>" in html and html.count("&lt;script data-once") == 1
+    assert once(one + two + one) == one + two and once("<script>1</script>" * 2) == "<script>1</script>" * 2
 
 
 def test_a_page_is_written_whole(tmp_path: Path) -> None:

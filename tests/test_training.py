@@ -12,6 +12,7 @@ from PIL import Image
 
 import langevin as lv
 from langevin import training_cli
+from langevin.cli.main import main
 from langevin.modalities.image.hues import HUES, Hues, leading_hue, turn
 
 SMALL = {
@@ -23,6 +24,8 @@ SMALL = {
         "conditions": {"label": {"name": "class", "classes": ["dark", "light"], "width": 32}},
     },
 }
+
+TINY = ["training.steps=1", "training.batch=2", "+model.network={width: 16, depth: 1, heads: 2}"]
 
 
 @pytest.fixture
@@ -108,6 +111,52 @@ def test_what_cannot_work_is_refused_before_anything_is_computed(
     with pytest.raises((ValueError, OSError), match=message):
         lv.train(**settings)
     assert not (tmp_path / "m" / "model.safetensors").exists()
+
+
+@pytest.mark.parametrize(
+    ("overrides", "says"),
+    [
+        (["data.path=empty"], "empty holds no pictures"),
+        (["data.path=data", "data.wher=1"], "Could not override 'data.wher'"),
+        (["data.path=data", "+data.eror=skip"], "unknown key of data 'eror'; did you mean 'errors'?"),
+        (["data.path=data", "+model.network.widht=3"], "unknown argument 'widht'; did you mean 'width'?"),
+        (["data.path=data", "+model.network=3"], "model.network must be a mapping"),
+        (["data.path=data", "+model.modality.patch=0"], "model.modality.patch must be a whole number from 1"),
+        (["data.path=data", "+model.sampling={steps: x}"], "steps must be a whole number"),
+        (["data.path=data", "device=gpu"], "unknown device 'gpu'"),
+        (["data.path=data", "training.lr=${nothing}"], "nothing"),
+        (["data.path=data", "training.lr=1,abc", "--multirun", *TINY], "training.lr must be a finite number"),
+    ],
+)
+def test_mistakes_on_the_command_line_are_one_line(
+    pictures: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture, overrides: list, says: str
+) -> None:
+    monkeypatch.chdir(pictures.parent)
+    (pictures.parent / "empty").mkdir()
+    assert main(["train", *overrides]) == 2
+    said = capsys.readouterr().err.splitlines()
+    assert [line for line in said if line.startswith("langevin train: error: ")] == said[-1:]
+    assert says in said[-1] and not any("Traceback" in line or "HYDRA" in line for line in said)
+
+
+def test_a_mistake_of_ours_keeps_its_traceback(
+    pictures: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    def broken(error: Exception) -> None:
+        def run(*given: object, **settings: object) -> None:
+            raise error
+
+        monkeypatch.setattr("langevin.train_api.run", run)
+
+    broken(TypeError("of ours"))
+    with pytest.raises(TypeError, match="of ours"):
+        main(["train", f"data.path={pictures}"])
+    broken(RuntimeError("of ours"))
+    assert main(["train", f"data.path={pictures}"]) == 1
+    assert "Traceback" in capsys.readouterr().err
+    broken(FloatingPointError("the loss is nan"))
+    assert main(["train", f"data.path={pictures}"]) == 1
+    assert capsys.readouterr().err == "langevin train: the loss is nan\n"
 
 
 def test_ctrl_c_keeps_what_was_trained(pictures: Path, tmp_path: Path) -> None:

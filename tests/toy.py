@@ -66,7 +66,7 @@ class Squares(Modality):
     def tokens(self, state: Any, mask: Tensor | None = None) -> Tokens:
         return Tokens({"": state[:, None]}, torch.zeros(1, 1, 1), mask)
 
-    def untokens(self, values: dict[str, Tensor], like: Any, pair: Tensor | None = None) -> Tensor:
+    def untokens(self, values: dict[str, Tensor], like: Any) -> Tensor:
         return values[""][:, 0]
 
     def save(self, item: Any, path: Path) -> None:

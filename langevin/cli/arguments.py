@@ -14,7 +14,24 @@ from typing import Any, Literal, NoReturn
 
 from langevin.core.errors import unknown
 
-__all__ = ["Parser", "add_fields", "count", "device", "one_of", "positive", "share", "whole"]
+__all__ = ["Parser", "add_fields", "count", "device", "one_of", "positive", "seed", "share"]
+
+
+class Once(argparse.Action):
+    """Stores a value; a flag that is given again is an error, as its first value would be lost."""
+
+    def __call__(
+        self,
+        parser: argparse.ArgumentParser,
+        namespace: argparse.Namespace,
+        values: Any,
+        flag: str | None = None,
+    ) -> None:
+        seen = vars(namespace).setdefault("flags_given", set())
+        if flag is not None and self.dest in seen:
+            parser.error(f"{flag} is given twice; give it once")
+        seen.add(self.dest)
+        setattr(namespace, self.dest, values)
 
 
 class Parser(argparse.ArgumentParser):
@@ -23,6 +40,8 @@ class Parser(argparse.ArgumentParser):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         kwargs = {"formatter_class": argparse.RawDescriptionHelpFormatter, "allow_abbrev": False, **kwargs}
         super().__init__(*args, **kwargs)
+        self.register("action", None, Once)
+        self.register("action", "store", Once)
 
     def parse(self, argv: Sequence[str]) -> argparse.Namespace:
         """The arguments; an unknown flag is an error that names the nearest one."""
@@ -74,9 +93,9 @@ def count(value: str) -> int:
     return _number(value, int, lambda n: n >= 1, "a whole number from 1")
 
 
-def whole(value: str) -> int:
-    """A whole number from 0."""
-    return _number(value, int, lambda n: 0 <= n < 2**63, "a whole number from 0")
+def seed(value: str) -> int:
+    """A whole number of 64 bits."""
+    return _number(value, int, lambda n: 0 <= n < 2**64, "a whole number from 0 to 2^64 - 1")
 
 
 def positive(value: str) -> float:

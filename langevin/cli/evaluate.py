@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import shutil
 import sys
+import textwrap
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -53,8 +55,12 @@ def run(argv: Sequence[str]) -> int:
         parser.error(f"{name} measures nothing without a reference; add a folder to compare with")
     if args.json:
         print(json.dumps(table.plain(), ensure_ascii=False, indent=1))
+    elif args.csv:
+        print(table.csv(), end="")
+        print(table.caption, end="\n" if table.caption else "", file=sys.stderr)
     else:
-        print(table.csv() if args.csv else table.text(), end="" if args.csv else "\n")
+        width = min(100, shutil.get_terminal_size().columns)
+        print(table.text(), *filter(None, [textwrap.fill(table.caption, width)]), sep="\n\n")
     return 0
 
 

@@ -15,7 +15,9 @@ from pathlib import Path
 from typing import Any
 
 from langevin import hub, names
-from langevin.cli.arguments import Parser, add_fields, count, device, one_of, positive, share, whole
+from langevin.cli.arguments import Parser, add_fields, count, device, one_of, positive, seed, share
+from langevin.core.values import class_index, finite
+from langevin.folders import read_config
 from langevin.modalities.plugins import plugin
 from langevin.modalities.samples import MANIFEST, described, read_manifest
 
@@ -29,6 +31,7 @@ The same model, settings, seed and version give the same samples.
   langevin sample image-shapes --start star.png --strength 0.9 --prompt "a red star"
 """
 ASKED = ("steps", "evaluations", "sampler", "grid", "guidance", "strength", "negative", "batch_size")
+HOW = ("steps", "sampler", "grid", "guidance", "strength")
 CONDITIONS = {"prompt": "a text, taken verbatim", "label": "a class, by name or number"}
 
 
@@ -52,9 +55,10 @@ def run(argv: Sequence[str]) -> int:
     parser, spec = _parser_for(info)
     args = parser.parse(argv)
     _check(parser, args, info)
+    _check_conditions(parser, args, info)
     out = Path(args.out) if args.out else _fresh(Path("runs"), info.name)
     if not args.overwrite:
-        _check_folder(parser, out, args, info)
+        _check_folder(parser, out, args, info, spec)
 
     import langevin
 
@@ -82,7 +86,7 @@ def _parser(conditions: Sequence[str] = tuple(CONDITIONS)) -> Parser:
         "model", nargs="?", metavar="NAME", help="a shipped model (`langevin models`) or a folder"
     )
     parser.add_argument("-n", dest="count", type=count, default=16, metavar="N", help="how many (16)")
-    parser.add_argument("--seed", type=whole, default=0, help="of the random stream (0)")
+    parser.add_argument("--seed", type=seed, default=0, help="of the random stream (0)")
     parser.add_argument("--out", metavar="DIR", help="where to write (a new folder under runs/)")
     parser.add_argument("--overwrite", action="store_true", help="replace other samples in DIR")
     parser.add_argument("--json", action="store_true", help="print one JSON object instead of paths")
@@ -138,15 +142,52 @@ def _check(parser: Parser, args: argparse.Namespace, info: hub.ModelInfo) -> Non
         parser.error(f"--start: there is no file {args.start!r}")
 
 
-def _check_folder(parser: Parser, out: Path, args: argparse.Namespace, info: hub.ModelInfo) -> None:
+def _check_conditions(parser: Parser, args: argparse.Namespace, info: hub.ModelInfo) -> None:
+    """Refuse what no model would take before one is loaded; the model checks the rest."""
+    for flag, text in [(f"on_{name}", getattr(args, f"on_{name}")) for name in info.conditions] + [
+        ("negative", args.negative)
+    ]:
+        if text is not None and any("\ud800" <= c <= "\udfff" for c in text):
+            parser.error(f"--{flag.removeprefix('on_').replace('_', '-')}: the text is not UTF-8")
+    modality = read_config(info.path).get("modality")
+    nodes = modality.get("conditions") if isinstance(modality, dict) else None
+    for name, node in (nodes if isinstance(nodes, dict) else {}).items():
+        value = getattr(args, f"on_{name}", None)
+        kind, classes = (node.get("name"), node.get("classes")) if isinstance(node, dict) else (None, None)
+        if value is None:
+            continue
+        try:
+            if kind == "class" and isinstance(classes, (int, list)):
+                class_index(value, classes)
+            elif kind == "number":
+                finite(value)
+        except ValueError as error:
+            parser.error(f"--{name.replace('_', '-')}: {error}")
+
+
+def _check_folder(
+    parser: Parser, out: Path, args: argparse.Namespace, info: hub.ModelInfo, spec: Sequence[str]
+) -> None:
     """Refuse a folder with other samples before any work is done; saving checks the rest."""
     if out.exists() and not out.is_dir():
         parser.error(f"--out: {out} is a file")
     if not (out / MANIFEST).exists():
         return
     earlier = read_manifest(out)
-    asked = (info.name, args.seed, args.count)
-    if asked != (Path(str(earlier.get("model"))).name, earlier.get("seed"), len(earlier["samples"])):
+    found = {**earlier, **(earlier.get("options") or {})}
+    asked: dict[str, Any] = {"seed": args.seed}
+    asked |= {name: getattr(args, name) for name in HOW if getattr(args, name) is not None}
+    if "negative" in earlier:  # runs of before it was written down are not known to differ
+        asked["negative"] = None if args.negative is None else {"prompt": args.negative}
+        asked["spec"] = {k: v for k, v in ((k, getattr(args, k)) for k in spec) if v is not None}
+    said = {name: getattr(args, f"on_{name}") for name in info.conditions}
+    same = (
+        info.name == Path(str(earlier.get("model"))).name
+        and args.count == len(earlier["samples"])
+        and all(found.get(name) == value for name, value in asked.items())
+        and all(_said(entry, name) == value for entry in earlier["samples"] for name, value in said.items())
+    )
+    if not same:
         parser.error(f"--out: {out} holds {described(earlier)}; choose another folder, or add --overwrite")
 
 
@@ -157,14 +198,19 @@ def _settings(
     given = {name: getattr(args, f"on_{name}") for name in info.conditions}
     for name in ASKED:
         given[name] = getattr(args, name)
-    shape = {name: getattr(args, name) for name in spec if getattr(args, name) is not None}
-    shape = {name: tuple(value) if isinstance(value, list) else value for name, value in shape.items()}
-    if shape:
-        given["spec"] = plugin(info.modality).spec(**shape)
+    for name in spec:
+        value = getattr(args, name)
+        given[name] = tuple(value) if isinstance(value, list) else value
     if args.start is not None:
         given["start"] = model.modality.read(Path(args.start))
     given = {name: value for name, value in given.items() if value is not None}
     return {**given, "seed": args.seed}
+
+
+def _said(entry: dict[str, Any], name: str) -> str | None:
+    """The condition of a listed sample as a flag has it."""
+    value = (entry.get("condition") or {}).get(name)
+    return None if value is None else str(value)
 
 
 def _fresh(root: Path, name: str) -> Path:

@@ -67,6 +67,11 @@ class Denoiser(ABC):
         """Rows of the network that one sample costs at time t: 1, and more where guidance asks several times."""
         return 1
 
+    def gradients(self, t: Times, count: int = 1) -> int:
+        """Backward passes that one sample costs where ``count`` beliefs are asked for at (x_t, t) together: 0, and more
+        where guidance follows a gradient."""
+        return 0
+
     def without(self, condition: Condition | None, names: Iterable[str] | None = None) -> dict[str, Any]:
         """``condition`` with some names dropped (all by default), for which the learned null then stands.
 

@@ -18,11 +18,12 @@ from langevin.core.denoiser import Denoiser
 from langevin.core.guidance.base import at_rows, guided
 from langevin.core.guidance.known import Known
 from langevin.core.keep import paste
-from langevin.core.processes import State
+from langevin.core.processes import State, split
 from langevin.core.progress import bar
 from langevin.core.request import Run
 from langevin.core.rng import Stream
-from langevin.core.samplers import Step, sample
+from langevin.core.samplers import Particles, Sampler, Step, sample
+from langevin.core.samplers.particles import choose
 
 if TYPE_CHECKING:
     from langevin.core.model import Model
@@ -31,19 +32,33 @@ __all__ = ["Counter", "Draw"]
 
 
 class Counter:
-    """Counts evaluations and network rows of one sample, and passes steps on."""
+    """Counts what a run costs, batch by batch, and passes steps on.
 
-    def __init__(self, watch: Callable[[Step], None] | None) -> None:
-        self.watch, self.evaluations, self.rows, self._before = watch, 0, 0, 0
+    Attributes:
+        evaluations: beliefs asked for of one sample, the most of any batch.
+        rows: rows that passed the network, over all batches.
+        gradients: backward passes of one sample, the most of any batch.
+    """
+
+    def __init__(self, watch: Callable[[Step], None] | None = None) -> None:
+        self.watch = watch
+        self.evaluations = self.rows = self.gradients = 0
+        self._asked = self._rows = self._gradients = 0  # of the batch that is being made
 
     def __call__(self, step: Step, denoiser: Denoiser) -> None:
         if step.index == 0:
-            self.evaluations = self.rows = self._before = 0
-        asked, self._before = step.evaluations - self._before, step.evaluations
-        self.evaluations = step.evaluations
-        self.rows += asked * denoiser.rows(step.move.t)
+            self._asked = self._rows = self._gradients = 0
+        asked, self._asked = step.evaluations - self._asked, step.evaluations
+        self._rows += asked * denoiser.rows(step.move.t)
+        self._gradients += asked * denoiser.gradients(step.move.t)
         if self.watch is not None:
             self.watch(step)
+
+    def close(self, rows: int) -> None:
+        """A batch of so many rows is made; one that ran out of memory is not counted."""
+        self.evaluations = max(self.evaluations, self._asked)
+        self.gradients = max(self.gradients, self._gradients)
+        self.rows += rows * self._rows
 
 
 @dataclass(frozen=True)
@@ -62,6 +77,9 @@ class Draw:
         begin: noise ``known`` to the first time and begin there.
         chosen: booleans by leaf, True where ``known`` is kept; None to keep nothing.
         noise: states to begin from; None for the prior.
+        particles: of each sample, under a reward.
+        reward: of clean states, one number for each particle, given (states, mask); None for none.
+        strength: of the reward.
     """
 
     model: Model
@@ -75,6 +93,9 @@ class Draw:
     begin: bool = False
     chosen: State | None = None
     noise: State | None = None
+    particles: int = 1
+    reward: Callable[[State, Tensor | None], Tensor] | None = None
+    strength: float = 1.0
 
     def all(self, size: int, counter: Counter, progress: bool | None) -> tuple[State, Tensor | None]:
         """(states, mask) of all samples on the CPU, ``size`` at a time; halved when memory runs out."""
@@ -95,28 +116,72 @@ class Draw:
     def rows(self, rows: range, counter: Counter, progress: bool | None) -> tuple[State, Tensor | None]:
         """(states, mask) of some samples, on the CPU."""
         model, run, here = self.model, self.run, slice(rows.start, rows.stop)
-        device = model.device
         rng = Stream.of(self.seed, rows).fold("sample")
         raw = {name: values[here] for name, values in self.raw.items()}
         if self.known is not None:
             like, mask = pick(self.known, here), pick(self.mask, here)
         else:
             like, mask = model.modality.blank(rows, rng, raw, self.spec)
-        like, mask = to(like, device), to(mask, device)
-        x: State | None = to(pick(self.noise, here), device)
+        noise, kept, sampler = pick(self.noise, here), pick(self.chosen, here), run.sampler
+        if noise is not None and self.spec != type(self.spec)():
+            _check_shapes(noise, like)
+        index = torch.arange(len(rows))  # rows of this batch
+        place: slice | Tensor = here  # and of the run
+        if self.reward is not None:  # particles of a sample stand next to each other
+            index = index.repeat_interleave(self.particles)
+            rng, place = rng.particles(self.particles), index + rows.start
+            like, mask, noise, kept = (pick(part, index) for part in (like, mask, noise, kept))
+            sampler = self._steered(sampler, mask)
+        like, mask, x, kept = (to(part, model.device) for part in (like, mask, noise, kept))
         if self.begin:
             x = model.process.corrupt(like, run.times[0], rng.fold("start"), mask=mask)
-        denoiser = guided(model.denoiser, at_rows(run.guidance, here, self.n))
-        kept = to(pick(self.chosen, here), device)
+        denoiser = guided(model.denoiser, at_rows(run.guidance, place, self.n))
         if kept is not None:
             denoiser = Known(like, kept)(denoiser)
-        condition = model.network.embed(model.parse(raw))
-        moves = len(run.sampler.plan(model.process, run.times))
-        stepping = sample(
-            denoiser, run.sampler, run.times, rng, x=x, like=like, condition=condition, mask=mask
+        condition = model.network.embed(
+            model.parse({k: [v[i] for i in index.tolist()] for k, v in raw.items()})
         )
+        moves = len(sampler.plan(model.process, run.times))
+        stepping = sample(denoiser, sampler, run.times, rng, x=x, like=like, condition=condition, mask=mask)
         with torch.no_grad():
             for step in bar(stepping, moves, f"samples {rows.start}–{rows.stop - 1}", progress):
                 counter(step, denoiser)
+        counter.close(len(index))
         state = paste(step.x, like, kept) if kept is not None else step.x
+        if self.reward is not None:
+            state, mask = (
+                choose(state, step.memory, self.particles, rng),
+                pick(mask, slice(None, None, self.particles)),
+            )
         return to(state, "cpu"), to(mask, "cpu")
+
+    def _steered(self, inner: Sampler, mask: Tensor | None) -> Particles:
+        reward = self.reward
+        assert reward is not None
+        return Particles(lambda x: reward(to(x, "cpu"), mask), self.particles, inner, self.strength)
+
+    def record(self, counter: Counter) -> dict[str, Any]:
+        """How the samples were made, for the modality's ``collect``."""
+        config, dtype = self.model.config, self.model.denoiser.dtype
+        return {
+            "model": self.model.source or self.model.name,
+            **self.run.about,
+            "steps": len(self.run.times) - 1,
+            "seed": self.seed,
+            "evaluations": counter.evaluations,
+            "network_rows": counter.rows,
+            "backward_passes": counter.gradients,
+            "particles": self.particles,
+            "dtype": None if dtype == torch.float32 else str(dtype).removeprefix("torch."),
+            "unsaved": None if self.model.source else True,
+            "licence": config.get("licence"),
+            "attribution": config.get("attribution"),
+        }
+
+
+def _check_shapes(noise: State, like: State) -> None:
+    theirs, ours = ({k: tuple(v.shape[1:]) for k, v in split(x).items()} for x in (noise, like))
+    if theirs != ours:
+        raise ValueError(
+            f"noise has states of {theirs}, but {ours} are asked for; leave the size to the noise"
+        )

@@ -275,7 +275,7 @@ def curvature(steps: int, density: Sequence[float] | None = None) -> Grid:
         chosen = _unmeasured(end) if density is None else tuple(float(d) for d in density)
         return _equidistribute(schedule, chosen, steps, end)
 
-    settings = {} if density is None else {"density": [round(float(d), 6) for d in density]}
+    settings = {} if density is None else {"density": [float(d) for d in density]}
     return _in_levels("curvature", steps, rule, **settings)
 
 

@@ -255,6 +255,7 @@ class Objective:
         weighting: of Gaussian leaves.
         scales: factor of each leaf's loss in the sum; 1 where not given.
         uncertainty: learn the log-variance of the loss at each noise level (:class:`Uncertainty`), after the weighting.
+        independent: share of the samples of a product whose leaves are noised by clocks of their own.
     """
 
     target: str | dict[str, str] | None = None
@@ -262,6 +263,15 @@ class Objective:
     weighting: Weighting = Uniform()
     scales: Mapping[str, float] | None = None
     uncertainty: bool = False
+    independent: float = 0.0
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.independent <= 1:
+            raise ValueError(f"independent must be a share from 0 to 1, got {self.independent}")
+        if self.independent and self.uncertainty:
+            raise ValueError(
+                "uncertainty is learned by noise level, of which independent clocks have several"
+            )
 
     def kinds(self, process: Process) -> dict[str, str | None]:
         """The target of every leaf by name, as :meth:`Process.loss` takes it.

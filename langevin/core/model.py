@@ -26,7 +26,15 @@ from langevin.core.losses import Objective, Times, Uncertainty
 from langevin.core.network import Network
 from langevin.core.objects import count, encoded, listed, spec_of
 from langevin.core.processes import Process, State
-from langevin.core.request import Guidance, broadcast_conditions, check_names, resolve
+from langevin.core.records import digest, given
+from langevin.core.request import (
+    Guidance,
+    broadcast_conditions,
+    check_names,
+    checked_batch,
+    checked_seed,
+    resolve,
+)
 from langevin.core.rng import Stream
 from langevin.core.samplers import Sampler, Step
 from langevin.core.samplers.base import GridLike
@@ -173,8 +181,17 @@ class Model:
         x, mask = self.modality.encode(items)
         known = {name: values for name, values in conditions.items() if name in self.network.conditions}
         condition = self.network.drop(self.parse(known), self.drop, rng)
+        x, mask = to(x, self.device), to(mask, self.device)
         each, parts, t = losses(
-            self.denoiser, objective, to(x, self.device), condition, rng, to(mask, self.device), rows
+            self.denoiser,
+            objective,
+            x,
+            condition,
+            rng,
+            mask,
+            rows,
+            objective.independent,
+            self.modality.couple,
         )
         if self.objective.uncertainty:
             assert isinstance(t, Tensor)
@@ -193,6 +210,7 @@ class Model:
         grid: str | GridLike | None = None,
         guidance: float | Guidance | None = None,
         negative: Mapping[str, Any] | str | None = None,
+        temperature: float | None = None,
         seed: int = 0,
         batch_size: int | None = None,
         start: Any = None,
@@ -216,7 +234,9 @@ class Model:
                 conditions :meth:`embed` makes.
             negative: conditions to move away from, by name, one value or one for each sample; a text stands for the
                 prompt.
-            seed: of all random numbers; sample i does not depend on n or the batch size.
+            temperature: of draws of classes (elements, bonds, words); below 1 the likelier ones come more often. The
+                model's own by default.
+            seed: of all random numbers, 0 … 2⁶⁴ − 1; sample i does not depend on n or the batch size.
             batch_size: samples at a time; halved when memory runs out, with the same samples.
             start: native object(s) to begin from in place of noise, with ``strength`` (image-to-image and its kin).
             strength: time at which to begin from ``start``, in (0, 1].
@@ -226,7 +246,8 @@ class Model:
             progress: show a bar; by default if standard error is a terminal.
             watch: called with every :class:`Step` of every batch, for previews.
             conditions: by name, one value for all samples or a list with one for each; and the fields of the modality's
-                spec, which say what shape new samples have (height and width, seconds, atoms …).
+                spec, which say what shape new samples have (height and width, seconds, atoms …); ``start`` and ``like``
+                have shapes of their own.
 
         Returns:
             The modality's samples: a sequence of native objects, with ``save`` and ``report``.
@@ -242,9 +263,15 @@ class Model:
             raise ValueError(
                 "like and keep go together: like has the known values, keep says which of them count"
             )
-        spec, conditions = spec_of(self.modality, conditions)
-        given = start if start is not None else like
-        n, raw = broadcast_conditions(conditions, count(given, noise) if n is None else n, self.conditions)
+        spec, sizes, conditions = spec_of(self.modality, conditions)
+        name, objects = ("start", start) if start is not None else ("like", like)
+        if objects is not None and sizes:
+            raise ValueError(
+                f"{name} says what shape the samples have; leave out {', '.join(sizes)}, or resize it"
+            )
+        n, raw = broadcast_conditions(conditions, count(objects, noise) if n is None else n, self.conditions)
+        if noise is not None and count(None, noise) != n:
+            raise ValueError(f"noise has {count(None, noise)} states for {n} samples; give one for each")
         run = resolve(
             self.process,
             steps=steps,
@@ -255,24 +282,22 @@ class Model:
             negative=self._negative(negative),
             defaults=self.defaults,
             strength=(0.6 if strength is None else strength) if start is not None else None,
+            temperature=temperature,
         )
-        known, known_mask = encoded(self.modality, given, n)
+        known, known_mask = encoded(self.modality, objects, n)
         chosen = self.modality.chosen(keep, known) if keep is not None else None
-        counter = Counter(watch)
+        counter, seed = Counter(watch), checked_seed(seed)
+        size = min(checked_batch(batch_size, _BATCH), n)
         self.network.eval()
         draw = Draw(self, run, n, raw, seed, spec, known, known_mask, start is not None, chosen, noise)
-        state, mask = draw.all(min(batch_size or _BATCH, n), counter, progress)
-        record = {
-            "model": self.source or self.name,
-            **run.about,
-            "steps": len(run.times) - 1,
-            "seed": seed,
-            "evaluations": counter.evaluations,
-            "network_rows": counter.rows * n,
-            "strength": strength if start is not None else None,
-            "keep": keep.name if keep is not None else None,
-            "licence": self.config.get("licence"),
-            "attribution": self.config.get("attribution"),
+        state, mask = draw.all(size, counter, progress)
+        record = draw.record(counter) | {
+            "negative": {"prompt": negative} if isinstance(negative, str) else negative or None,
+            "spec": sizes,
+            "strength": (0.6 if strength is None else strength) if start is not None else None,
+            name: None if objects is None else given(listed(objects)[0], [known, known_mask]),
+            "keep": None if keep is None else {"given": keep.name, "sha256": digest(chosen)},
+            "noise": None if noise is None else given(noise),
         }
         return self.modality.collect(
             state, mask, record, raw, listed(like) if keep is not None else None, keep

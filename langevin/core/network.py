@@ -1,6 +1,7 @@
 """Network: embeddings, a backbone and one head per leaf, around a modality's tokens.
 
     tokens --(Linear per leaf, summed)--> backbone(vector, context) --(FinalLayer per leaf)--> output by leaf
+    pairs  --(PairEmbedding)------------>                           --(PairHead per leaf)---->
 
 Where a token's place in the sample means something (rows and columns of a picture, seconds of a clip), the modality says
 along how many axes (``places``), and a linear map of sines and cosines of the positions joins the embedding: rotary
@@ -20,7 +21,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from langevin.core.backbones import FinalLayer, TimeEmbedding
+from langevin.core.backbones import FinalLayer, PairEmbedding, PairHead, TimeEmbedding
 from langevin.core.conditioning import Embedded, Embedder, cat, dropout
 from langevin.core.errors import unknown
 from langevin.core.processes.base import State
@@ -62,6 +63,15 @@ class Network(nn.Module):
         self.places = int(getattr(tokeniser, "places", 0))
         self.place = nn.Linear(2 * _WAVES * self.places, width, bias=False) if self.places else None
         self.heads = nn.ModuleDict({_key(k): FinalLayer(width, d) for k, d in tokeniser.outputs.items()})
+        pairs, pair_width = int(getattr(tokeniser, "pairs", 0)), int(getattr(backbone, "pair_width", 0))
+        if bool(pairs) != bool(pair_width):
+            raise ValueError(
+                f"the modality gives {pairs} features of pairs and the backbone takes {pair_width} channels of them: "
+                "both or neither"
+            )
+        self.pair_in = PairEmbedding(pairs, pair_width) if pairs else None
+        readings: Mapping[str, int] = getattr(tokeniser, "pair_outputs", {})
+        self.pair_heads = nn.ModuleDict({k: PairHead(pair_width, d) for k, d in readings.items()})
 
     def embed(self, condition: Mapping[str, Any]) -> dict[str, Embedded]:
         """Raw condition tensors as embeddings, so that a sampling loop embeds them once.
@@ -129,9 +139,15 @@ class Network(nn.Module):
                 contexts.append(value)
         context, context_mask = _contexts(contexts)
         positions = tokens.positions.expand(rows, -1, -1)
-        out = self.backbone(hidden, vector, positions, tokens.mask, tokens.pair, context, context_mask)
+        pair = self.pair_in(tokens.pair) if self.pair_in is not None else None
+        out = self.backbone(hidden, vector, positions, tokens.mask, pair, context, context_mask)
         values = {name: self.heads[_key(name)](out.tokens, vector) for name in self.tokeniser.outputs}
-        return self.tokeniser.untokens(values, x_t, out.pair)
+        for name, head in self.pair_heads.items():
+            values[name] = head(out.pair)
+            if tokens.mask is not None:  # a modality may sum over pairs
+                both = tokens.mask[:, :, None] & tokens.mask[:, None]
+                values[name] = values[name].masked_fill(~both[..., None], 0)
+        return self.tokeniser.untokens(values, x_t)
 
     def _time(self, t: Times, rows: int, like: Tensor) -> Tensor:
         """The summed embedding of every clock, (B, D) or (B, N, D)."""

@@ -1,6 +1,7 @@
 """Users' objects as states: how many there are, and one state for each sample.
 
-An object is what a modality encodes (a picture, a molecule). Users give one, a list of them, or samples.
+An object is what a modality encodes (a picture, a molecule, a path where it takes paths). Users give one, a list of them,
+or samples.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ __all__ = ["count", "encoded", "listed", "spec_of"]
 
 def listed(items: Any) -> list[Any]:
     """Native objects as a list: those of a list or of samples, or a lone one."""
-    return list(items) if isinstance(items, Sequence) else [items]
+    return list(items) if isinstance(items, Sequence) and not isinstance(items, (str, bytes)) else [items]
 
 
 def count(items: Any, noise: State | None) -> int | None:
@@ -48,8 +49,9 @@ def encoded(modality: Any, items: Any, n: int) -> tuple[State | None, Tensor | N
     return state, mask
 
 
-def spec_of(modality: Any, given: Mapping[str, Any]) -> tuple[Any, dict[str, Any]]:
-    """The modality's spec from the keywords that are its fields, and the other keywords."""
+def spec_of(modality: Any, given: Mapping[str, Any]) -> tuple[Any, dict[str, Any], dict[str, Any]]:
+    """The modality's spec from the keywords that are its fields, those of them that say something, and the others."""
     names = {f.name for f in fields(modality.spec)}
     chosen = {k: v for k, v in given.items() if k in names}
-    return modality.spec(**chosen), {k: v for k, v in given.items() if k not in names}
+    others = {k: v for k, v in given.items() if k not in names}
+    return modality.spec(**chosen), {k: v for k, v in chosen.items() if v is not None}, others

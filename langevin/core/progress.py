@@ -3,16 +3,35 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import TypeVar
 
-__all__ = ["bar"]
+__all__ = ["bar", "note"]
 
 T = TypeVar("T")
 
 
-def bar(items: Iterable[T], total: int, what: str, show: bool | None = None) -> Iterator[T]:
-    """``items``, counted on a bar named ``what``; ``show`` None asks whether standard error is a terminal."""
+def bar(
+    items: Iterable[T],
+    total: int,
+    what: str,
+    show: bool | None = None,
+    *,
+    reached: Callable[[T], int] | None = None,
+    start: int = 0,
+    figures: Callable[[T], Mapping[str, str]] | None = None,
+) -> Iterator[T]:
+    """``items``, counted on a bar named ``what``.
+
+    Args:
+        items: what is passed on.
+        total: where the bar ends.
+        what: stands before the bar.
+        show: None asks whether standard error is a terminal.
+        reached: where the bar stands after an item; each counts for one when None.
+        start: where the bar stands at first.
+        figures: what stands behind the bar after an item, by name; a bar with figures stays when the work is done.
+    """
     if show is None:
         show = sys.stderr.isatty()
     if show:
@@ -20,7 +39,19 @@ def bar(items: Iterable[T], total: int, what: str, show: bool | None = None) -> 
             from tqdm import tqdm
         except ImportError:
             show = False
-        else:
-            yield from tqdm(items, total=total, desc=what, leave=False, file=sys.stderr)
-            return
-    yield from items
+    if not show:
+        yield from items
+        return
+    with tqdm(total=total, initial=start, desc=what, leave=figures is not None, file=sys.stderr) as shown:
+        for item in items:
+            if figures is not None:
+                shown.set_postfix(figures(item), refresh=False)
+            shown.update(1 if reached is None else reached(item) - shown.n)
+            if figures is not None:
+                shown.refresh()  # figures are rare, and each of them is wanted
+            yield item
+
+
+def note(text: str) -> None:
+    """A line on standard error, about something that is done otherwise than one may expect."""
+    print(text, file=sys.stderr, flush=True)

@@ -10,12 +10,13 @@ from typing import Any
 from langevin.core import grids
 from langevin.core.denoiser import Denoiser
 from langevin.core.grids import Grid
-from langevin.core.guidance import cfg
-from langevin.core.processes import Process
+from langevin.core.guidance import Temperature, cfg, chain
+from langevin.core.processes import Discrete, Process
+from langevin.core.records import record
 from langevin.core.samplers import Sampler, preset
 from langevin.core.samplers.base import GridLike, times_of
 
-__all__ = ["Run", "broadcast_conditions", "check_names", "resolve", "within"]
+__all__ = ["Run", "broadcast_conditions", "check_names", "checked_batch", "checked_seed", "resolve", "within"]
 
 Guidance = Callable[[Denoiser], Denoiser]
 
@@ -28,7 +29,7 @@ class Run:
         sampler: what makes the moves.
         times: of the grid, in order.
         guidance: wraps the denoiser; None for none.
-        about: names and settings, for records.
+        about: sampler, grid and guidance as :mod:`langevin.core.records` has them.
     """
 
     sampler: Sampler
@@ -49,6 +50,7 @@ def resolve(
     defaults: Mapping[str, Any],
     strength: float | None = None,
     rising: bool = False,
+    temperature: float | None = None,
 ) -> Run:
     """The run that a call describes.
 
@@ -58,9 +60,11 @@ def resolve(
         sampler: a preset's name, a sampler, or None for the model's own.
         guidance: a weight (classifier-free), a guidance, or None for the model's own.
         negative: embedded conditions in place of the null.
-        defaults: the model's own ``sampler``, ``steps``, ``guidance`` and curvature ``density``.
+        defaults: the model's own ``sampler``, ``grid``, ``steps``, ``guidance``, ``temperature`` and curvature
+            ``density``.
         strength: begin at the time nearest to it, with all steps below it.
         rising: from data to noise.
+        temperature: of draws of classes; None for the model's own.
 
     Raises:
         ValueError: contradictory or unknown settings; the message names what is allowed.
@@ -72,6 +76,8 @@ def resolve(
     if len(given) > 1:
         raise ValueError(f"{' and '.join(given)} say the same thing twice; give one of them")
     name = sampler if sampler is not None else defaults.get("sampler", "angle")
+    if grid is None and sampler is None:
+        grid = defaults.get("grid")
     found = preset(name) if isinstance(name, str) else None
     chosen = found.sampler if found else name
     if not isinstance(chosen, Sampler):
@@ -102,19 +108,44 @@ def resolve(
     guide: Guidance | None = weight if callable(weight) else None
     if not callable(weight) and weight != 1:
         guide = cfg(float(weight), negative=dict(negative or {}) or None)
+    guide, tau = _tempered(process, guide, temperature, defaults)
     about = {
-        "sampler": name if isinstance(name, str) else repr(chosen),
+        "sampler": record(name),
         "grid": _described(grid, times),
-        "guidance": weight if isinstance(weight, (int, float)) else repr(weight),
+        "guidance": record(weight),
+        "temperature": tau,
     }
     return Run(chosen, times, guide, about)
 
 
+def _tempered(
+    process: Process, guide: Guidance | None, asked: float | None, defaults: Mapping[str, Any]
+) -> tuple[Guidance | None, float | None]:
+    """The guidance with the temperature of classes around it, and that temperature; None where there are no classes.
+
+    Raises:
+        ValueError: a temperature for a process without classes, or one that is not positive.
+    """
+    if not any(isinstance(leaf, Discrete) for leaf in process.leaves.values()):
+        if asked is not None:
+            raise ValueError("temperature is that of draws of classes, and this model has no discrete leaf")
+        return guide, None
+    tau = float(asked if asked is not None else defaults.get("temperature", 1.0))
+    if tau == 1:
+        return guide, tau
+    sharper = Temperature(tau)
+    return (sharper if guide is None else chain(guide, sharper)), tau
+
+
 def _described(grid: Any, times: list[Any]) -> Any:
-    """A grid for records: its name, its settings, or its times; None for the sampler's own."""
+    """A grid for records: its name, its settings, or its times, by leaf where clocks differ; None for the sampler's own."""
     if grid is None or isinstance(grid, str):
         return grid
-    return grid.describe() if isinstance(grid, Grid) else times
+    if isinstance(grid, Grid):
+        return grid.describe()
+    if times and isinstance(times[0], dict):
+        return {leaf: [t[leaf] for t in times] for leaf in times[0]}
+    return times
 
 
 def _maker(
@@ -178,6 +209,33 @@ def _largest(
     if best is None:
         raise ValueError(f"no plan of this sampler fits in {budget} evaluations; allow more")
     return best
+
+
+def checked_seed(seed: Any) -> int:
+    """A seed of random numbers.
+
+    Raises:
+        TypeError: not a whole number.
+        ValueError: outside 0 … 2⁶⁴ − 1, where two seeds would give the same numbers.
+    """
+    if isinstance(seed, bool) or not isinstance(seed, int):
+        raise TypeError(f"seed must be a whole number, got {seed!r}")
+    if not 0 <= seed < 1 << 64:
+        raise ValueError(f"seed must lie in 0 … 2^64 - 1, got {seed}")
+    return seed
+
+
+def checked_batch(batch_size: Any, default: int) -> int:
+    """A batch size; the default for None.
+
+    Raises:
+        ValueError: not a whole number of at least 1.
+    """
+    if batch_size is None:
+        return default
+    if isinstance(batch_size, bool) or not isinstance(batch_size, int) or batch_size < 1:
+        raise ValueError(f"batch_size must be a whole number of at least 1, got {batch_size!r}")
+    return batch_size
 
 
 def check_names(conditions: Iterable[str], taken: Collection[str]) -> None:

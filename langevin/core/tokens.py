@@ -36,7 +36,12 @@ class Tokens:
 class Tokeniser(Protocol):
     """A modality's way between states and tokens.
 
-    A tokeniser may say ``places``: along how many axes of the positions the origin means something; 0 where it does not.
+    A tokeniser may say more:
+
+    * ``places``: along how many axes of the positions the origin means something; 0 where it does not;
+    * ``pairs``: width of the pair features in :meth:`tokens`; 0 where there are none;
+    * ``pair_outputs``: width of what is read out of pairs of tokens, by name, as bonds are; it joins the values of
+      :meth:`untokens` as (B, N, N, D), symmetric where the pair features are.
     """
 
     @property
@@ -53,8 +58,8 @@ class Tokeniser(Protocol):
         """The state as tokens."""
         ...
 
-    def untokens(self, values: dict[str, Tensor], like: State, pair: Tensor | None = None) -> Any:
-        """Output values by leaf, and pair features where there are any, as an output of the shape of ``like``."""
+    def untokens(self, values: dict[str, Tensor], like: State) -> Any:
+        """Output values by leaf, (B, N, D), and those of pairs, as an output of the shape of ``like``."""
         ...
 
 
@@ -75,5 +80,5 @@ class PlainTokens:
         positions = state.new_tensor(range(state.shape[1]))[None, :, None]
         return Tokens({"": state}, positions, mask)
 
-    def untokens(self, values: dict[str, Tensor], like: State, pair: Tensor | None = None) -> Tensor:
+    def untokens(self, values: dict[str, Tensor], like: State) -> Tensor:
         return values[""]

@@ -5,22 +5,24 @@ Each is a function of a model and a method of :class:`~langevin.core.model.Model
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 
 from langevin.core import grids, likelihood
-from langevin.core.batches import pick, slerp, to
-from langevin.core.guidance.base import at_rows, guided
+from langevin.core.batches import slerp, to
+from langevin.core.draw import Counter, Draw
+from langevin.core.guidance.base import guided
 from langevin.core.objects import encoded, listed, spec_of
 from langevin.core.processes import State, split
-from langevin.core.request import Guidance, broadcast_conditions, resolve
+from langevin.core.records import given
+from langevin.core.request import Guidance, broadcast_conditions, checked_batch, checked_seed, resolve
 from langevin.core.rng import Stream
-from langevin.core.samplers import Multistep, Particles, Single
+from langevin.core.samplers import Multistep, Sampler, Single
 from langevin.core.samplers import sample as drive
-from langevin.core.samplers.particles import choose
+from langevin.core.samplers.base import GridLike
 
 if TYPE_CHECKING:
     from langevin.core.model import Model
@@ -117,7 +119,7 @@ def score(
         raise TypeError("score covers models of one Gaussian leaf")
     model.network.eval()
     condition = model.network.embed(model.parse(raw))
-    rng = Stream.of(seed, n).fold("score")
+    rng = Stream.of(checked_seed(seed), n).fold("score")
     with torch.no_grad():
         return likelihood.log_likelihood(
             model.denoiser,
@@ -134,64 +136,69 @@ def steer(
     model: Model,
     /,
     reward: Callable[[list[Any]], Any],
-    n: int = 1,
+    n: int | None = None,
     *,
     particles: int = 8,
     strength: float = 1.0,
     steps: int | None = None,
-    seed: int = 0,
+    sampler: str | Sampler | None = None,
+    grid: str | GridLike | None = None,
     guidance: float | Guidance | None = None,
+    negative: Mapping[str, Any] | str | None = None,
+    seed: int = 0,
+    batch_size: int | None = None,
+    progress: bool | None = None,
     **conditions: Any,
 ) -> Any:
     """Samples from the model tilted by exp(strength · reward), by sequential Monte Carlo over particles.
 
     Args:
         reward: decoded objects ↦ one number for each; larger is better. Failures to decode are passed as they are.
-        n: samples; each has its own particles.
+        n: samples, as many as a condition has entries, else 1; each has its own particles.
         particles: K for each.
         strength: λ.
+        sampler: of every particle, stochastic (``"ddpm"``, ``"dpm++2m-sde"``, an object); ``Single(1.0)`` by default.
+        batch_size: samples at a time, with all their particles; halved when memory runs out, with the same samples.
+        steps, grid, guidance, negative, seed, progress, conditions: as for ``sample``.
+
+    Raises:
+        ValueError: a deterministic sampler, fewer than 2 particles, or what ``sample`` refuses.
     """
-    spec, conditions = spec_of(model.modality, conditions)
+    spec, sizes, conditions = spec_of(model.modality, conditions)
     n, raw = broadcast_conditions(conditions, n, model.conditions)
     run = resolve(
         model.process,
         steps=steps,
         evaluations=None,
-        sampler=Single(1.0),
-        grid="uniform",
+        sampler=Single(1.0) if sampler is None else sampler,
+        grid=grid,
         guidance=guidance,
-        negative=None,
+        negative=model._negative(negative),
         defaults=model.defaults,
     )
-    rows = [i for i in range(n) for _ in range(particles)]
-    like, mask = model.modality.blank(
-        range(n), Stream.of(seed, n).fold("sample"), {k: list(v) for k, v in raw.items()}, spec
+
+    def of_state(x: State, mask: Tensor | None) -> Tensor:
+        return torch.as_tensor(reward(model.modality.decode(x, mask)), dtype=torch.float64)
+
+    draw = Draw(
+        model,
+        run,
+        n,
+        raw,
+        checked_seed(seed),
+        spec,
+        particles=particles,
+        reward=of_state,
+        strength=strength,
     )
-    index = torch.tensor(rows)
-    like, mask = to(pick(like, index), model.device), to(pick(mask, index), model.device)
-
-    def of_state(x: State) -> Tensor:
-        values = reward(model.modality.decode(to(x, "cpu"), to(mask, "cpu")))
-        return torch.as_tensor(values, dtype=torch.float64)
-
-    sampler = Particles(of_state, particles, run.sampler, strength)
+    size = min(checked_batch(batch_size, max(1, 64 // max(1, particles))), n)
     model.network.eval()
-    denoiser = guided(model.denoiser, at_rows(run.guidance, index, n))
-    condition = model.network.embed(model.parse({k: [v[i] for i in rows] for k, v in raw.items()}))
-    rng = Stream.of(seed, n).fold("sample").particles(particles)
-    for step in drive(denoiser, sampler, run.times, rng, like=like, condition=condition, mask=mask):  # noqa: B007
-        pass
-    state = choose(step.x, step.memory, particles, rng)
-    first = torch.arange(n) * particles
-    record = {
-        "model": model.source or model.name,
-        **run.about,
-        "seed": seed,
-        "particles": particles,
+    counter = Counter()
+    state, mask = draw.all(size, counter, progress)
+    record = draw.record(counter) | {
+        "negative": {"prompt": negative} if isinstance(negative, str) else negative or None,
+        "spec": sizes,
+        "reward": given(reward),
         "reward_strength": strength,
-        "evaluations": step.evaluations,
-        "network_rows": step.evaluations * particles * n,
-        "licence": model.config.get("licence"),
-        "attribution": model.config.get("attribution"),
     }
-    return model.modality.collect(to(state, "cpu"), to(pick(mask, first), "cpu"), record, raw, None, None)
+    return model.modality.collect(state, mask, record, raw, None, None)

@@ -20,6 +20,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 from langevin.modalities.samples import Failure, Run, Samples
@@ -54,6 +55,9 @@ class Modality(ABC):
             ``langevin sample``; a field's ``metadata["help"]`` is the flag's help.
         places: axes of a token's position whose origin means something, as rows and columns do and the coordinates of
             atoms do not; the network is told the place along these.
+        pairs: width of the pair features in :meth:`tokens`; 0 where there are none.
+        pair_outputs: width of what is read out of pairs, by name; it joins the values of :meth:`untokens`.
+        clocks: leaves that may be noised by clocks of their own; none where all share one.
         card_width: least width of a sample in a gallery, in pixels.
     """
 
@@ -62,6 +66,9 @@ class Modality(ABC):
     suffixes: ClassVar[tuple[str, ...]] = ()
     spec: ClassVar[type] = NoSpec
     places: int = 0
+    pairs: int = 0
+    pair_outputs: Mapping[str, int] = MappingProxyType({})
+    clocks: tuple[str, ...] = ()
     card_width: ClassVar[int] = 128
 
     # what the core sees
@@ -116,8 +123,22 @@ class Modality(ABC):
         """The state as tokens (B, N, D), positions (B, N, p), mask (B, N) and perhaps pairs (B, N, N, P)."""
 
     @abstractmethod
-    def untokens(self, values: dict[str, Tensor], like: State, pair: Tensor | None = None) -> Any:
-        """Values by leaf, (B, N, D), as a network output of the shape of ``like``."""
+    def untokens(self, values: dict[str, Tensor], like: State) -> Any:
+        """Values by leaf, (B, N, D), and of pairs, (B, N, N, D), as a network output of the shape of ``like``."""
+
+    def couple(self, x: State, noise: State, rng: Stream, mask: Tensor | None = None) -> State:
+        """Clean states as they meet their noise in training; the states as they are, unless overridden.
+
+        Where an object has equivalent states (turned, or with its elements in another order), this is where one of them
+        is chosen: at random, or the one nearest to the noise, for shorter paths.
+
+        Args:
+            x: clean states.
+            noise: the states at t = 1 to which each of them will be joined.
+            rng: one row for each sample.
+            mask: (B, L).
+        """
+        return x
 
     def chosen(self, keep: Keep, known: State) -> State:
         """Where ``known`` is kept: booleans by leaf, leading axes of the leaf or all of them.

@@ -3,14 +3,16 @@
 A folder of samples holds the native files and ``samples.json``, one object:
 
     format        1
-    model, modality, sampler, grid, guidance, steps, seed, options      what was asked for
+    model, modality, sampler, grid, guidance, negative, steps, seed     what was asked for
+    spec, options                                                       the shape, and what else was asked for
     evaluations, network_rows, backward_passes, particles               what it cost
     versions, licence, attribution                                      of the software, of the weights
     samples       [{file, index, condition}], ``file`` relative to the folder; null, with ``failure``,
                   where a state could not be decoded
 
 ``index`` is the number of the sample under its seed: the same model, settings, seed and index give the
-same sample whatever else was in the batch.
+same sample whatever else was in the batch. Settings are names, values, or nodes {name, …}; what only the caller
+had (a picture to begin from, noise, a function) is {given, sha256}, by which it can be recognised.
 """
 
 from __future__ import annotations
@@ -32,7 +34,7 @@ if TYPE_CHECKING:
     from langevin.report import Figure, Page
     from langevin.tables import Table
 
-__all__ = ["MANIFEST", "Failure", "Run", "Samples", "read_manifest"]
+__all__ = ["MANIFEST", "Failure", "Run", "Samples", "plain", "read_manifest"]
 
 MANIFEST = "samples.json"
 FORMAT = 1
@@ -56,13 +58,15 @@ class Run:
         sampler: a preset's name, or the node of a sampler.
         grid: a grid's name or node, or its times; None for the sampler's own.
         guidance: a scale or the node of a guidance; None without.
+        negative: values of the conditions to move away from, by name; None without.
+        spec: what was said about the shape (height, width, seconds …), by name.
         steps: solver steps.
         seed: of the random stream.
-        evaluations: network forwards per sample, every branch counted.
-        network_rows: rows that passed the network, over all samples.
-        backward_passes: per sample.
+        evaluations: beliefs asked for of one sample; the most of any batch, where a sampler controls its error.
+        network_rows: rows that passed the network, over all samples, every branch of a guidance counted.
+        backward_passes: gradients that guidance took for one sample; the most of any batch likewise.
         particles: per sample.
-        options: what else was asked for (start, strength, keep, size …).
+        options: what else was asked for (start, strength, keep, noise, reward …).
         licence: of the weights, as SPDX.
         attribution: to be given with the samples.
     """
@@ -72,6 +76,8 @@ class Run:
     sampler: Any = None
     grid: Any = None
     guidance: Any = None
+    negative: Mapping[str, Any] | None = None
+    spec: Mapping[str, Any] = field(default_factory=dict)
     steps: int | None = None
     seed: int = 0
     evaluations: int | None = None
@@ -179,8 +185,8 @@ class Samples(Sequence[Any]):
             failed = isinstance(item, Failure)
             entry = {"file": None if failed else f"{index:05d}{self.modality.suffix}", "index": index}
             reason = {"failure": item.reason} if failed else {}
-            entries.append({**entry, "condition": _plain(condition), **reason})
-        run = {f.name: _plain(getattr(self.run, f.name)) for f in fields(self.run)}
+            entries.append({**entry, "condition": plain(condition), **reason})
+        run = {f.name: plain(getattr(self.run, f.name)) for f in fields(self.run)}
         return {"format": FORMAT, **run, "versions": _versions(), "samples": entries}
 
     def save(self, folder: str | Path, overwrite: bool = False) -> list[Path]:
@@ -226,7 +232,8 @@ class Samples(Sequence[Any]):
 
         cards = []
         for item, index, condition in list(zip(self.items, self.indices, self.conditions))[:limit]:
-            caption = ", ".join(str(value) for value in condition.values())
+            said = [value for value in plain(condition).values() if isinstance(value, (str, int, float))]
+            caption = ", ".join(map(str, said))
             if isinstance(item, Failure):
                 cards.append(Figure.failure(item.reason, caption, f"# {index}"))
             else:
@@ -235,18 +242,19 @@ class Samples(Sequence[Any]):
 
     def page(self, title: str | None = None, metrics: Table | None = None) -> Page:
         """The samples, how they were made and how to make them again, as a page."""
+        from langevin.modalities.recipes import recipe, written
         from langevin.report import Code, Gallery, Page, Section
 
         run, failed = self.run, len(self.failures)
         if metrics is None and len(self.valid):
-            metrics = self.modality.evaluate(list(self.valid))
+            metrics = self.modality.evaluate(list(self))
         facts = {
             "model": run.model,
             "samples": f"{len(self)}, of which {failed} failed" if failed else len(self),
-            "sampler": _brief(run.sampler),
+            "sampler": run.sampler if isinstance(run.sampler, (str, type(None))) else written(run.sampler),
             "steps": run.made_in,
             "evaluations": run.evaluations,
-            "guidance": _brief(run.guidance),
+            "guidance": None if run.guidance is None else written(run.guidance),
             "seed": run.seed,
         }
         more = f" The first {SHOWN} of {len(self)} are shown." if len(self) > SHOWN else ""
@@ -256,7 +264,9 @@ class Samples(Sequence[Any]):
         if metrics is not None:
             sections.append(Section("Metrics", metrics.caption, (replace(metrics, caption=""),)))
         if run.model:
-            sections.append(Section("Again", "The same samples, from Python.", (Code(self._recipe()),)))
+            code, whole = recipe(self)
+            given = "" if whole else ", given what the comments name"
+            sections.append(Section("Again", f"The same samples, from Python{given}.", (Code(code),)))
         owed = [line for line in (run.licence and f"Weights: {run.licence}.", run.attribution) if line]
         facts = {name: value for name, value in facts.items() if value not in (None, "")}
         return Page(title or run.model or "Samples", sections, facts=facts, footer=owed)
@@ -278,25 +288,6 @@ class Samples(Sequence[Any]):
             for figure in self.figures()
         )
         return f'<div style="display:flex;flex-wrap:wrap;gap:8px">{cards}</div>'
-
-    def _recipe(self) -> str:
-        """Python that repeats the run; what was begun from or kept is for the reader to fill in."""
-        run, settings = self.run, {}
-        for name in self.conditions[0] if self.conditions else ():
-            values = [condition.get(name) for condition in self.conditions]
-            settings[name] = values[0] if all(value == values[0] for value in values) else values
-        settings |= {"sampler": run.sampler, "steps": run.made_in, "guidance": run.guidance, "seed": run.seed}
-        arguments = [f"{name}={_plain(value)!r}" for name, value in settings.items() if value is not None]
-        if run.made_in is None and run.grid is not None:
-            arguments.append(f"grid={_plain(run.grid)!r}")
-        for name, key in (("start", "strength"), ("like", "keep")):
-            if key in run.options:
-                arguments += [f"{name}={name}", f"{key}={run.options[key] if key == 'strength' else key}"]
-        count = max(self.indices, default=-1) + 1
-        return (
-            f"import langevin as lv\n\nmodel = lv.load({run.model!r})\n"
-            f"samples = model.sample({', '.join([str(count), *arguments])})\nsamples.save('out/')"
-        )
 
 
 def read_manifest(folder: str | Path) -> dict[str, Any]:
@@ -342,22 +333,20 @@ def _versions() -> dict[str, str]:
     return found
 
 
-def _plain(value: Any) -> Any:
-    """A value as JSON can hold it; what has no plain form is named by its type."""
+def plain(value: Any) -> Any:
+    """A value as JSON can hold it; what has no plain form is named by its type and digest."""
     if value is None or isinstance(value, (bool, int, str)):
         return value
     if isinstance(value, float):
         return value if value - value == 0 else repr(value)
     if isinstance(value, Mapping):
-        return {str(key): _plain(entry) for key, entry in value.items()}
+        return {str(key): plain(entry) for key, entry in value.items()}
     if isinstance(value, (list, tuple)):
-        return [_plain(entry) for entry in value]
+        return [plain(entry) for entry in value]
     if hasattr(value, "tolist") and getattr(value, "size", None) is not None:
         count = value.numel() if hasattr(value, "numel") else value.size
         if count <= SHOWN:
-            return _plain(value.tolist())
-    return f"<{type(value).__name__}>"
+            return plain(value.tolist())
+    from langevin.core.records import given
 
-
-def _brief(value: Any) -> Any:
-    return value.get("name") if isinstance(value, Mapping) else value
+    return given(value)

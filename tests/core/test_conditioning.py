@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from PIL import Image
 
 from langevin.core.conditioning import (
     ClassEmbedder,
@@ -20,6 +22,7 @@ from langevin.core.conditioning import (
     join,
 )
 from langevin.core.conditioning.text import END, PAD, untokenize, words
+from langevin.modalities.image.pixels import to_tensor
 
 
 def text_embedder(**options) -> TextEmbedder:
@@ -296,6 +299,37 @@ def test_patches_of_a_picture_are_read_in_order():
         assert moved.nonzero().flatten().tolist() == [4 * row + column]
 
 
+@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize("mode", ["L", "RGB", "P", "RGBA", "LA", "1"])
+def test_a_picture_of_pil_is_the_tensor_of_its_pixels(mode, channels):
+    """As data are read: scaled to [-1, 1], transparency over white."""
+    pixels = np.random.default_rng(0).integers(0, 256, (4, 8, 3), dtype=np.uint8)
+    opacity = np.random.default_rng(1).integers(0, 256, (4, 8), dtype=np.uint8)
+    picture = Image.fromarray(pixels).convert(mode)
+    if mode.endswith("A"):
+        picture.putalpha(Image.fromarray(opacity))
+    embed = ImageEmbedder(16, channels, (4, 8), 2)
+    expected = to_tensor([picture], channels)
+    torch.testing.assert_close(embed.parse([picture]), expected, atol=1.01 / 127.5, rtol=0)
+    if not mode.endswith("A"):
+        assert torch.equal(embed.parse([picture]), expected)
+    with pytest.raises(ValueError, match=r"a picture of shape \(\d, 8, 4\) was given"):
+        embed.parse([picture.rotate(90, expand=True)])
+
+
+@pytest.mark.parametrize("value", ["a.png", object(), None])
+def test_what_is_no_picture_is_named(value):
+    with pytest.raises(ValueError, match="is not a picture; give a picture of 8 × 8 pixels"):
+        ImageEmbedder(16, 3, 8, 4).parse([value])
+
+
+@pytest.mark.parametrize("value", [True, np.False_, torch.tensor(True)])
+def test_a_truth_is_neither_a_class_nor_a_number(value):
+    for embed in (ClassEmbedder(10, 4), NumberEmbedder(4)):
+        with pytest.raises(ValueError, match="is not a"):
+            embed.parse([value])
+
+
 def test_a_picture_of_another_shape_is_refused():
     embed = ImageEmbedder(16, channels=3, size=8, patch=4)
     with pytest.raises(ValueError, match=r"\(1, 8, 8\) was given; \(C, H, W\) must be \(3, 8, 8\)"):
@@ -312,7 +346,10 @@ def test_a_picture_of_another_shape_is_refused():
         (ClassEmbedder(["ring", "star"], 4), "a class by its name or number, 0 … 1: ring, star"),
         (NumberEmbedder(4, 2.5, 0.1), "a number; in the training data 2.5 ± 0.1 (mean ± standard deviation)"),
         (TextEmbedder(16, 1, 32, heads=2), "a text of at most 32 bytes in UTF-8"),
-        (ImageEmbedder(16, 3, 8, 4), "a picture as a tensor (3, 8, 8) (C, H, W) in [-1, 1]"),
+        (
+            ImageEmbedder(16, 3, 8, 4),
+            "a picture of 8 × 8 pixels (PIL), or a tensor (3, 8, 8) (C, H, W) in [-1, 1]",
+        ),
     ],
 )
 def test_embedders_say_what_they_take(embedder, says: str):

@@ -238,7 +238,8 @@ def test_values_that_cannot_be_embedded_are_named(model: lv.Model) -> None:
 def test_a_record_of_a_guidance_holds_names_and_weights_not_tensors(model: lv.Model) -> None:
     guidance = lv.guidance.compose([(model.embed(label=1), 2.0), ("label", 0.5)])
     assert repr(guidance) == "Composed(parts=[({'label': …}, 2.0), ('label', 0.5)], batched=True)"
-    assert model.sample(1, label=0, guidance=guidance).run.guidance == repr(guidance)
+    (what, weight), named = model.sample(1, label=0, guidance=guidance).run.guidance["parts"]
+    assert what["label"].keys() == {"given", "sha256"} and weight == 2.0 and named == ["label", 0.5]
 
 
 def test_choices_say_what_a_condition_takes(model: lv.Model) -> None:

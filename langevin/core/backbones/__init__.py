@@ -5,7 +5,7 @@
 
 Both take (tokens, vector, positions, mask, pair, context, context_mask, second, features) and return an
 `Output`. Neither embeds its input nor reads out its answer: `TimeEmbedding` makes the vector, and
-`FinalLayer` turns tokens into an answer.
+`FinalLayer` turns tokens into an answer; `PairEmbedding` and `PairHead` do the same for pairs.
 """
 
 from __future__ import annotations
@@ -13,6 +13,17 @@ from __future__ import annotations
 from .dit import Block, DiT, Output
 from .layers import FinalLayer
 from .mmdit import MMDiT
+from .pair import PairEmbedding, PairHead
 from .timestep import TimeEmbedding, sinusoidal
 
-__all__ = ["Block", "DiT", "FinalLayer", "MMDiT", "Output", "TimeEmbedding", "sinusoidal"]
+__all__ = [
+    "Block",
+    "DiT",
+    "FinalLayer",
+    "MMDiT",
+    "Output",
+    "PairEmbedding",
+    "PairHead",
+    "TimeEmbedding",
+    "sinusoidal",
+]

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from .layers import per_token, xavier, zero
 
-__all__ = ["PairBias", "PairUpdate"]
+__all__ = ["PairBias", "PairEmbedding", "PairHead", "PairUpdate"]
 
 
 class PairBias(nn.Module):
@@ -59,3 +59,27 @@ class PairUpdate(nn.Module):
         sums = v.unsqueeze(2) + v.unsqueeze(1)  # (B, N, N, hidden)
         outer = torch.addcmul(sums, u.unsqueeze(2), u.unsqueeze(1))
         return pair + self.down(F.gelu(self.up(self.norm(pair)) + outer, approximate="tanh"))
+
+
+class PairEmbedding(nn.Sequential):
+    """What a modality knows of pairs (B, N, N, R) -> pair (B, N, N, P).
+
+    Args:
+        inputs: features R of a pair.
+        pair_width: channels P of a pair.
+    """
+
+    def __init__(self, inputs: int, pair_width: int) -> None:
+        hidden = 2 * pair_width
+        super().__init__(
+            nn.Linear(inputs, hidden), nn.GELU(approximate="tanh"), nn.Linear(hidden, pair_width)
+        )
+
+
+class PairHead(nn.Sequential):
+    """pair (B, N, N, P) -> output (B, N, N, d); 0 at first."""
+
+    def __init__(self, pair_width: int, outputs: int) -> None:
+        linear = nn.Linear(pair_width, outputs)
+        zero(linear)
+        super().__init__(nn.LayerNorm(pair_width), linear)

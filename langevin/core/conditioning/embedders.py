@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from langevin.core.backbones.layers import MLP, Attention, xavier
-from langevin.core.errors import unknown
+from langevin.core.values import class_index, finite
 
 from .embedded import Embedded
 
@@ -73,29 +73,8 @@ class ClassEmbedder(Embedder):
         Raises:
             ValueError: an unknown name, or an index out of range.
         """
-        return torch.tensor([self._index(value) for value in raw], dtype=torch.long)
-
-    def _index(self, value: Any) -> int:
-        if isinstance(value, str):
-            if self.names is not None and value in self.names:
-                return self.names.index(value)
-            if self.names is not None and not value.strip().isdigit():
-                raise ValueError(unknown("class", value, self.names))
-            if not value.strip().isdigit():
-                raise ValueError(
-                    f"class {value!r} is a name, but these classes are numbers 0 … {self.classes - 1}"
-                )
-        if isinstance(value, float) and not value.is_integer():
-            raise ValueError(f"class {value!r} is not a whole number")
-        try:
-            index = int(value)
-        except (TypeError, ValueError):
-            raise ValueError(f"{value!r} is not a class; give an index or a name") from None
-        if not 0 <= index < self.classes:
-            raise ValueError(
-                f"class {index} is out of range: there are {self.classes} classes, 0 … {self.classes - 1}"
-            )
-        return index
+        classes = self.classes if self.names is None else self.names
+        return torch.tensor([class_index(value, classes) for value in raw], dtype=torch.long)
 
     def describe(self) -> str:
         """The names, or the range of the indices."""
@@ -139,18 +118,7 @@ class NumberEmbedder(Embedder):
         Raises:
             ValueError: something that is not a finite number.
         """
-        values = []
-        for entry in raw:
-            try:
-                value = float(entry)
-            except (TypeError, ValueError):
-                raise ValueError(f"{entry!r} is not a number") from None
-            if not math.isfinite(value):
-                raise ValueError(
-                    f"a condition must be a finite number, not {entry!r}; leave it out to say nothing"
-                )
-            values.append(value)
-        return torch.tensor(values, dtype=torch.float32)
+        return torch.tensor([finite(entry) for entry in raw], dtype=torch.float32)
 
     def describe(self) -> str:
         """A number, and where those of the training data lie."""
@@ -228,19 +196,43 @@ class ImageEmbedder(Embedder):
         xavier(self.vector)
 
     def parse(self, raw: Sequence[Any]) -> Tensor:
-        """Tensors (C, H, W) in [-1, 1] -> (B, C, H, W).
+        """Tensors or arrays (C, H, W) in [-1, 1], or PIL images -> (B, C, H, W).
 
         Raises:
-            ValueError: another shape than the one this embedder was built for.
+            ValueError: another shape than the one this embedder was built for, or no picture.
         """
-        pictures = [torch.as_tensor(picture, dtype=torch.float32) for picture in raw]
+        pictures = [self._tensor(picture) for picture in raw]
         for picture in pictures:
             self._check(picture)
         return torch.stack(pictures)
 
     def describe(self) -> str:
         """The shape and the range."""
-        return f"a picture as a tensor {(self.channels, *self.size)} (C, H, W) in [-1, 1]"
+        height, width = self.size
+        return (
+            f"a picture of {width} × {height} pixels (PIL), or a tensor {(self.channels, *self.size)} (C, H, W) "
+            "in [-1, 1]"
+        )
+
+    def _tensor(self, picture: Any) -> Tensor:
+        """(C, H, W) in [-1, 1]; transparency of PIL images is laid over white, black is -1."""
+        if hasattr(picture, "convert") and hasattr(picture, "tobytes"):
+            grey = self.channels == 1
+            clear = "A" in picture.getbands() or "transparency" in picture.info
+            mode = ("LA" if grey else "RGBA") if clear else ("L" if grey else "RGB")
+            flat = picture.convert(mode)
+            width, height = flat.size
+            bands = len(flat.getbands())
+            x = torch.frombuffer(bytearray(flat.tobytes()), dtype=torch.uint8)
+            x = x.reshape(height, width, bands).permute(2, 0, 1).float()  # (C, H, W), 0 … 255
+            if clear:
+                opacity = x[-1:] / 255
+                x = x[:-1] * opacity + 255 * (1 - opacity)
+            return x / 127.5 - 1
+        try:
+            return torch.as_tensor(picture, dtype=torch.float32)
+        except (TypeError, ValueError, RuntimeError):
+            raise ValueError(f"{picture!r:.80} is not a picture; give {self.describe()}") from None
 
     def _check(self, picture: Tensor) -> None:
         expected = (self.channels, *self.size)

@@ -15,6 +15,7 @@ compose                      several conditions at once, each with its weight
 classifier                   by the gradient of a log-probability of x_t or of x̂
 dynamic_threshold, static_…  clean estimates kept in the range of the data
 known                        the clean value of some elements is given: inpainting and its kin
+temperature                  beliefs about classes made sharper
 ============================ =================================================================================
 """
 
@@ -28,6 +29,7 @@ from langevin.core.guidance.classifier_free import CFG, Contrast, cfg
 from langevin.core.guidance.composition import Composed, compose
 from langevin.core.guidance.known import Known, known
 from langevin.core.guidance.projected import APG, apg
+from langevin.core.guidance.temperature import Temperature, temperature
 from langevin.core.guidance.thresholds import (
     DynamicThreshold,
     StaticThreshold,
@@ -45,6 +47,7 @@ GUIDANCE: dict[str, Callable[..., Any]] = {
     "compose": compose,
     "dynamic_threshold": dynamic_threshold,
     "static_threshold": static_threshold,
+    "temperature": temperature,
 }
 """Guidances by name, for configuration and the command line."""
 
@@ -63,6 +66,7 @@ __all__ = [
     "Known",
     "Question",
     "StaticThreshold",
+    "Temperature",
     "answer",
     "apg",
     "autoguidance",
@@ -75,4 +79,5 @@ __all__ = [
     "guided",
     "known",
     "static_threshold",
+    "temperature",
 ]

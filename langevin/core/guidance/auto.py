@@ -85,5 +85,9 @@ class Auto(Guidance):
         """Those of both denoisers where guidance is on, though a row of the weak one may cost less."""
         return inner.rows(t) + (self.weak.rows(t) if self._on(inner, t) else 0)
 
+    def gradients(self, inner: Denoiser, t: Times, count: int = 1) -> int:
+        weak = self.weak.gradients(t, count) if self._on(inner, t) else 0
+        return inner.gradients(t, count) + weak
+
 
 autoguidance = Auto

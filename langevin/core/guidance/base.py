@@ -69,7 +69,7 @@ def answer(denoiser: Denoiser, q: Question) -> tuple[list[Posterior], Memory]:
 
 
 class Guidance(ABC):
-    """A rule from denoiser to denoiser. Frozen; a subclass answers ``believe``, and ``rows`` where it asks
+    """A rule from denoiser to denoiser. Frozen; a subclass answers ``believe``, and ``asks`` where it asks
     more often.
     """
 
@@ -86,9 +86,17 @@ class Guidance(ABC):
     def believe(self, inner: Denoiser, q: Question) -> tuple[list[Posterior], Memory]:
         """The guided beliefs under each of the question's conditions, and the memory."""
 
+    def asks(self, inner: Denoiser, t: Times) -> int:
+        """Beliefs of the denoiser inside that one belief takes at time t."""
+        return 1
+
     def rows(self, inner: Denoiser, t: Times) -> int:
         """Rows of the network that a sample costs at time t."""
-        return inner.rows(t)
+        return inner.rows(t) * self.asks(inner, t)
+
+    def gradients(self, inner: Denoiser, t: Times, count: int = 1) -> int:
+        """Backward passes that a sample costs where ``count`` beliefs are asked for at time t."""
+        return inner.gradients(t, count * self.asks(inner, t))
 
     def at(self, index: Index, total: int) -> Guidance:
         """The same rule for some rows of a run of ``total`` samples: what it holds for each sample is cut to
@@ -146,6 +154,9 @@ class Guided(Denoiser):
     def rows(self, t: Times) -> int:
         return self.guidance.rows(self.denoiser, t)
 
+    def gradients(self, t: Times, count: int = 1) -> int:
+        return self.guidance.gradients(self.denoiser, t, count)
+
 
 @dataclass(frozen=True)
 class Chain(Guidance):
@@ -163,6 +174,9 @@ class Chain(Guidance):
 
     def rows(self, inner: Denoiser, t: Times) -> int:
         return self(inner).rows(t)
+
+    def gradients(self, inner: Denoiser, t: Times, count: int = 1) -> int:
+        return self(inner).gradients(t, count)
 
     def at(self, index: Index, total: int) -> Chain:
         return Chain(tuple(at_rows(rule, index, total) for rule in self.rules))

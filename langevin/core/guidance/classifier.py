@@ -73,9 +73,17 @@ class Classifier(Guidance):
         if self.on not in ("x_t", "x"):
             raise ValueError(unknown("argument on of classifier", self.on, ("x_t", "x")))
 
+    def _on(self, inner: Denoiser, t: Times) -> bool:
+        return self.scale != 0 and anywhere(gates(inner.process, t, self.interval))  # type: ignore[arg-type]
+
+    def gradients(self, inner: Denoiser, t: Times, count: int = 1) -> int:
+        """Where guidance is on, one more of the noisy state, or one more of each clean estimate."""
+        own = (1 if self.on == "x_t" else count) if self._on(inner, t) else 0
+        return inner.gradients(t, count) + own
+
     def believe(self, inner: Denoiser, q: Question) -> tuple[list[Posterior], Memory]:
         process, gate = inner.process, gates(inner.process, q.t, self.interval)  # type: ignore[arg-type]
-        if self.scale == 0 or not anywhere(gate):
+        if not self._on(inner, q.t):
             return answer(inner, q)
         if self.on == "x_t":
             beliefs, memory = answer(inner, q)

@@ -109,10 +109,10 @@ class Contrast(Guidance):
         process = inner.process
         return [select(process, gate, self.blend(process, c, u, q), c) for c, u in zip(strong, weak)], memory
 
-    def rows(self, inner: Denoiser, t: Times) -> int:
-        """Twice those of the denoiser where guidance is on (given that there is a condition to drop)."""
+    def asks(self, inner: Denoiser, t: Times) -> int:
+        """2 where guidance is on (given that there is a condition to drop)."""
         on = self.weight != 1 and anywhere(gates(inner.process, t, self.interval))
-        return inner.rows(t) * (2 if on else 1)
+        return 2 if on else 1
 
 
 @dataclass(frozen=True)

@@ -106,9 +106,9 @@ class Composed(Guidance):
             out.append(group[0] if len(group) == 1 else combine(chosen, group))
         return out, memory
 
-    def rows(self, inner: Denoiser, t: Times) -> int:
+    def asks(self, inner: Denoiser, t: Times) -> int:
         """One branch for every weight that is not 0, the null's among them."""
-        return inner.rows(t) * sum(weight != 0 for weight in self._weights())
+        return sum(weight != 0 for weight in self._weights())
 
 
 def _named(what: str | Mapping[str, Any]) -> str:

@@ -89,10 +89,10 @@ class CFGZeroStar(Contrast):
             out, x=torch.where(sigma == 0, plain.x, out.x), eps=torch.where(sigma == 0, plain.eps, out.eps)
         )
 
-    def rows(self, inner: Denoiser, t: Times) -> int:
+    def asks(self, inner: Denoiser, t: Times) -> int:
         if all(g is True for g in self._still(inner.process, t).values()):
-            return inner.rows(t)
-        return super().rows(inner, t)
+            return 1
+        return super().asks(inner, t)
 
 
 def _held(name: str, leaf: Leaf) -> Leaf:

@@ -82,7 +82,9 @@ def times_of(grid: GridLike, process: Process) -> list[Times]:
     Raises:
         ValueError: fewer than two times, times outside [0, 1], or not all falling or all rising.
     """
-    times = grid(process) if callable(grid) else grid
+    times: Any = grid(process) if callable(grid) else grid
+    if not isinstance(times, Mapping) and len(times) and isinstance(times[0], Mapping):
+        times = {name: [t[name] for t in times] for name in times[0]}  # what this function gave before
     if isinstance(times, Mapping):
         lengths = {len(v) for v in times.values()}
         if len(lengths) != 1 or set(times) != set(process.leaves):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import json
 import os
 from collections.abc import Mapping, Sequence
@@ -20,6 +21,7 @@ __all__ = [
     "optimizer_tensors",
     "read",
     "read_snapshots",
+    "set_aside",
     "write",
     "write_snapshot",
 ]
@@ -41,6 +43,23 @@ def clear(folder: Path) -> None:
             if process.isdigit() and (int(process) == os.getpid() or not _alive(int(process))):
                 with contextlib.suppress(OSError):  # Windows refuses what another process has open
                     path.unlink()
+
+
+def set_aside(folder: Path) -> Path | None:
+    """Renames the folder's checkpoint, and the snapshots beside it, so that a new run replaces neither.
+
+    Returns:
+        Where the checkpoint is now; None if there was none.
+    """
+    if not exists(folder):
+        return None
+    for k in itertools.count(1):
+        weights, averages = folder / f"checkpoint-{k}.safetensors", folder / f"snapshots-{k}"
+        if not weights.exists() and not averages.exists():
+            break
+    if (folder / "snapshots").is_dir():
+        (folder / "snapshots").rename(averages)
+    return (folder / _NAME).rename(weights)
 
 
 def _alive(process: int) -> bool:

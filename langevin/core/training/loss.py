@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
@@ -55,6 +55,7 @@ def losses(
     mask: Tensor | None = None,
     rows: tuple[int, int] | None = None,
     independent: float = 0.0,
+    couple: Callable[[State, State, Stream, Tensor | None], State] | None = None,
 ) -> tuple[Tensor, dict[str, Tensor], Times]:
     """The loss of each sample (B,), its parts by leaf, and the times that were drawn.
 
@@ -67,10 +68,15 @@ def losses(
         mask: (B, L), True on real elements.
         rows: (first, total) of these rows in a batch that processes share.
         independent: share of samples with a clock for every leaf.
+        couple: chooses among equivalent clean states, given the noise that each will meet.
     """
     process = denoiser.process
     t = draw_times(objective, process, rng, rows, independent)
     key = rng.fold("corrupt")
+    if couple is not None:
+        x = couple(
+            x, process.prior(x, key, mask), rng.fold("couple"), mask
+        )  # the noise that corrupt draws again
     x_t = process.corrupt(x, t, key, mask=mask)
     posterior, _ = denoiser(x_t, t, condition, mask)
     each = process.loss(posterior, x, x_t, t, key, join(process, objective.kinds(process)), mask)

@@ -11,6 +11,7 @@ processes, and the first one writes.
 
 from __future__ import annotations
 
+import json
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -21,86 +22,20 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from langevin.core.errors import unknown
 from langevin.core.losses import LossAdaptive
 from langevin.core.rng import Stream
 from langevin.core.training import checkpoint, ema
 from langevin.core.training.data import Dataset, Order
 from langevin.core.training.engine import Engine, Plain
+from langevin.core.training.fingerprint import fingerprint
 from langevin.core.training.muon import MuonAdamW
+from langevin.core.training.settings import Settings
 
 __all__ = ["Progress", "Settings", "Trainer", "train"]
 
-
-@dataclass(frozen=True)
-class Settings:
-    """How to train; every field has a default that works for small models.
-
-    Args:
-        steps: optimiser steps.
-        batch: global batch size, over all processes and accumulation steps.
-        lr: peak learning rate.
-        warmup: steps of linear warm-up.
-        decay: "cosine" to zero at ``steps``, or "constant".
-        optimizer: "muon" (matrices of the backbone by Muon, the rest by AdamW) or "adamw".
-        weight_decay: decoupled.
-        clip: largest gradient norm; 0 does not clip.
-        accumulate: backward passes per step, each on its share of the batch.
-        precision: "fp32", "bf16" (autocast of the network, and Muon's iteration) or "fp16" (autocast, with a scaled
-            loss; on GPUs, through :mod:`langevin.accelerated`).
-        compile: compile the backbone with torch.compile; the first steps take a minute. Needs a C++ compiler.
-        average: widths σ_rel of power-function averages of the weights; the first one becomes the model.
-        constant: decay of a constant-rate average, which takes the place of the first; 0 for none.
-        seed: of everything random.
-        log: steps between lines of the log.
-        save: steps between checkpoints.
-        show: steps between sample grids; 0 for none.
-        snapshots: how many checkpointed averages to keep for post-hoc reconstruction.
-    """
-
-    steps: int = 10_000
-    batch: int = 128
-    lr: float = 1e-3
-    warmup: int = 100
-    decay: str = "cosine"
-    optimizer: str = "muon"
-    weight_decay: float = 0.01
-    clip: float = 1.0
-    accumulate: int = 1
-    precision: str = "fp32"
-    compile: bool = False
-    average: tuple[float, ...] = (0.1, 0.05)
-    constant: float = 0.0
-    seed: int = 0
-    log: int = 50
-    save: int = 500
-    show: int = 0
-    snapshots: int = 0
-
-    def __post_init__(self) -> None:
-        for name, allowed in {
-            "decay": ("cosine", "constant"),
-            "optimizer": ("muon", "adamw"),
-            "precision": ("fp32", "bf16", "fp16"),
-        }.items():
-            if getattr(self, name) not in allowed:
-                raise ValueError(unknown(f"training.{name}", getattr(self, name), allowed))
-        for name in ("steps", "batch", "accumulate", "log", "save"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"training.{name} must be at least 1, got {getattr(self, name)}")
-        if self.batch % self.accumulate:
-            raise ValueError(
-                f"training.batch {self.batch} must be a multiple of accumulate {self.accumulate}"
-            )
-        if not self.average:
-            raise ValueError("training.average needs at least one width, as (0.1,)")
-
-    def rate(self, step: int) -> float:
-        """The learning rate of step 0, 1, …"""
-        warm = min(1.0, (step + 1) / max(1, self.warmup))
-        if self.decay == "constant":
-            return self.lr * warm
-        return self.lr * warm * 0.5 * (1 + math.cos(math.pi * min(1.0, step / self.steps)))
+# what a resumed run shares with the one before it, and what it shares when nothing is left to train
+_SHARED = ("batch", "seed", "optimizer", "average", "constant")
+_SHAPING = ("lr", "warmup", "decay", "weight_decay", "clip", "accumulate", "precision")
 
 
 @dataclass(frozen=True)
@@ -130,6 +65,9 @@ class Trainer:
         out: folder of checkpoints and logs; None keeps nothing.
         device: where the network is trained, if no engine says so.
         engine: device, precision and processes; torch by itself on ``device`` when None.
+        record: what the run is made of, in plain values (the data's options, the model's configuration): a run that
+            goes on from a checkpoint must have the same.
+        source: where the data came from, in words, for messages.
 
     Raises:
         ValueError: a batch that the processes cannot share, or a precision that the engine does not have.
@@ -141,16 +79,20 @@ class Trainer:
     out: Path | None = None
     device: str = "cpu"
     engine: Engine | None = None
+    record: Mapping[str, Any] = field(default_factory=dict)
+    source: str = ""
 
     def __post_init__(self) -> None:
         settings = self.settings
         self.step = 0
+        self._fingerprint: str | None = None
         self._engine: Engine = self.engine or Plain(self.device, settings.precision)
         self.device, self.rank, self.world = self._engine.device, self._engine.rank, self._engine.world
         self.network: nn.Module = self.model.network.to(self.device)
         if settings.compile:
             getattr(self.network, "backbone", self.network).compile()
-        self.order = Order(len(self.data), settings.batch, settings.seed)
+        lengths = getattr(self.data, "lengths", None)
+        self.order = Order(len(self.data), settings.batch, settings.seed, lengths)
         if (settings.batch // settings.accumulate) % self.world:
             raise ValueError(
                 f"training.batch / accumulate = {settings.batch // settings.accumulate} must be a multiple of the "
@@ -280,8 +222,18 @@ class Trainer:
             "step": self.step,
             "settings": _plain(asdict(self.settings)),
             "items": len(self.data),
+            "fingerprint": self.fingerprint,
+            "record": _plain(self.record),
+            "source": self.source,
             "engine": self._engine.state(),
         }
+
+    @property
+    def fingerprint(self) -> str:
+        """The digest of the data, taken once; see :mod:`langevin.core.training.fingerprint`."""
+        if self._fingerprint is None:
+            self._fingerprint = fingerprint(self.data)
+        return self._fingerprint
 
     def save(self) -> None:
         """Writes the checkpoint of this step; the one before stays until this is whole."""
@@ -299,7 +251,8 @@ class Trainer:
         """Goes on from a folder's checkpoint, its own by default; False if it has none.
 
         Raises:
-            ValueError: the checkpoint belongs to another network, data size, batch or seed.
+            ValueError: the checkpoint belongs to another network, other data, or another batch or seed; or it has reached
+                the last step, and was made with other settings. The checkpoint stays as it is.
         """
         folder = folder or self.out
         if folder is None:
@@ -309,15 +262,10 @@ class Trainer:
         if not checkpoint.exists(Path(folder)):
             return False
         tensors, meta = checkpoint.read(Path(folder))
-        for name in ("batch", "seed", "optimizer", "average", "constant"):
-            saved, now = meta["settings"].get(name), _plain(asdict(self.settings))[name]
-            if saved != now:
-                raise ValueError(
-                    f"the checkpoint in {folder} was made with training.{name} = {saved}, not {now}"
-                )
-        if meta["items"] != len(self.data):
+        reason = self._other(meta)
+        if reason:
             raise ValueError(
-                f"the checkpoint in {folder} saw {meta['items']} items, the data now has {len(self.data)}"
+                f"the checkpoint in {folder} {reason}; name another folder (out=…), or start anew there (resume=false)"
             )
         checkpoint.load_into(self.network, tensors, "network.")
         for i, average in enumerate(self.averages):
@@ -330,6 +278,30 @@ class Trainer:
         self.step = meta["step"]
         return True
 
+    def _other(self, meta: Mapping[str, Any]) -> str | None:
+        """Why a checkpoint is not one of this run; None if it is."""
+        done = meta["step"] >= self.settings.steps
+        mine = _plain(asdict(self.settings))
+        for name in (*_SHARED, *(_SHAPING if done else ())):
+            saved = meta["settings"].get(name)
+            if saved != mine[name]:
+                over = ", and it has no step left to train" if name in _SHAPING else ""
+                return f"was made with training.{name} = {saved}, not {mine[name]}{over}"
+        if meta["items"] != len(self.data):
+            return f"saw {meta['items']} items, the data now has {len(self.data)}"
+        if "record" in meta:
+            saved, now = dict(_leaves(meta["record"])), dict(_leaves(_plain(self.record)))
+            for name in sorted(saved.keys() | now.keys()):
+                if saved.get(name) != now.get(name):
+                    was, here = (str(values.get(name, "unset"))[:60] for values in (saved, now))
+                    return f"was made with {name} = {was}, not {here}"
+        seen = meta.get("fingerprint", self.fingerprint)
+        # a set that gives other items each time it is read cannot be told by them
+        if seen != self.fingerprint and fingerprint(self.data) == self.fingerprint:
+            where = f": {meta.get('source')}, and now {self.source}" if self.source else ""
+            return f"saw other data{where}"
+        return None
+
 
 def train(trainer: Trainer, watch: Callable[[Progress], None]) -> None:
     """Runs a trainer to its end, passing each line of the log to ``watch``; on Ctrl-C the work so far is saved."""
@@ -341,6 +313,15 @@ def train(trainer: Trainer, watch: Callable[[Progress], None]) -> None:
         raise
 
 
-def _plain(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """Settings as JSON would give them back."""
-    return {k: list(v) if isinstance(v, tuple) else v for k, v in settings.items()}
+def _plain(tree: Mapping[str, Any]) -> dict[str, Any]:
+    """A tree as JSON would give it back; what JSON has not is named."""
+    return json.loads(json.dumps(tree, default=str))  # type: ignore[no-any-return]
+
+
+def _leaves(tree: Any, path: str = "") -> Iterator[tuple[str, Any]]:
+    """The values of a tree by their dotted names."""
+    if isinstance(tree, Mapping):
+        for key, value in tree.items():
+            yield from _leaves(value, f"{path}.{key}" if path else str(key))
+    else:
+        yield path, tree

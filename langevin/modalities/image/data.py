@@ -12,7 +12,9 @@ in which order, is the trainer's matter.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import inspect
+from collections.abc import Callable, Mapping, Sequence
+from numbers import Integral
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
@@ -347,14 +349,18 @@ def open_data(spec: Any, split: str | None = None, size: int | None = None, **op
 
     Raises:
         FileNotFoundError: nothing is at this path.
-        ValueError: it is there, but not a data set.
+        ValueError: it is there, but not a data set; or an option that it does not take.
     """
+    if size is not None and (isinstance(size, bool) or not isinstance(size, Integral) or size < 1):
+        raise ValueError(f"data.size must be a whole number from 1, got {size!r}")
+    if split is not None and not isinstance(split, str):
+        raise ValueError(f"data.split must be a name, got {split!r}")
     if not isinstance(spec, str | Path):
         if isinstance(spec, ImageDataset):
             return spec
         raise ValueError(f"data must be a name, a path or a data set; got {type(spec).__name__}")
     if str(spec) == "shapes":
-        return ShapesDataset(size, split, **options)
+        return ShapesDataset(size, split, **_known(options, Shapes))
     path = Path(spec).expanduser()
     if not path.exists():
         raise FileNotFoundError(
@@ -362,13 +368,13 @@ def open_data(spec: Any, split: str | None = None, size: int | None = None, **op
         )
     if path.is_file():
         if path.suffix.lower() == ".npz":
-            return NpzDataset(path, split, size=size, **options)
+            return NpzDataset(path, split, size=size, **_known(options, NpzDataset))
         hint = "give the folder it is in" if path.suffix.lower() in EXTENSIONS else "unpack it or convert it"
         raise ValueError(
             f"data {str(spec)!r} is a single file, not an .npz archive or a folder of pictures: {hint}"
         )
     if any((path / name).is_file() for name in ("dataset_dict.json", "state.json")):
-        return DatasetsFolder(path, split or "train", size=size, **options)
+        return DatasetsFolder(path, split or "train", size=size, **_known(options, DatasetsFolder))
     if split is not None:
         if (path / split).is_dir():
             path = path / split
@@ -377,4 +383,19 @@ def open_data(spec: Any, split: str | None = None, size: int | None = None, **op
             raise ValueError(
                 f"data {str(spec)!r} has no folder {split!r} for that split; its folders: {parts or 'none'}"
             )
-    return FolderDataset(path, size=size, **options)
+    return FolderDataset(path, size=size, **_known(options, FolderDataset))
+
+
+def _known(options: Mapping[str, Any], reader: Callable[..., Any]) -> Mapping[str, Any]:
+    """The options of what reads a set.
+
+    Raises:
+        ValueError: one that it does not take; the nearest is suggested.
+    """
+    known = [name for name in inspect.signature(reader).parameters if name not in ("path", "split", "size")]
+    for name in options:
+        if name not in known:
+            raise ValueError(
+                unknown("key of data", name, ["path", "split", "size", "modality", "hues", *known])
+            )
+    return options

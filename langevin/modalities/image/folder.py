@@ -2,7 +2,7 @@
 
 Conditions are found in this order:
     metadata.jsonl      one object a line: {"file_name": "a/b.png", "text": "a red apple"}
-    metadata.csv        a table with the columns file_name and text
+    metadata.csv        a table with the columns file_name and text; in both, caption is another name of text
     sidecar files       a.png and a.txt
     class folders       no pictures at the top, every picture in a sub-folder: the sub-folder's name is its
                         class
@@ -164,10 +164,11 @@ class FolderDataset:
     def _metadata(self, table: Path, files: set[Path]) -> dict[Path, str]:
         captions = {}
         for number, row in enumerate(_rows(table), 1):
-            name, text = (row.get(k) if isinstance(row, dict) else None for k in ("file_name", "text"))
+            held = row if isinstance(row, dict) else {}
+            name, text = held.get("file_name"), held.get("text", held.get("caption"))
             if not isinstance(name, str) or not isinstance(text, str):
                 raise ValueError(
-                    f"{table}, entry {number}: needs file_name and text, both strings; got {row!r:.120}"
+                    f"{table}, entry {number}: needs file_name and text (or caption), both strings; got {row!r:.120}"
                 )
             file = Path(os.path.normpath(self.path / name))
             if file not in files:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -17,10 +18,10 @@ from langevin.core.processes import Gaussian, Process, State
 from langevin.core.registry import Registry, build
 from langevin.core.rng import Stream
 from langevin.core.tokens import Tokens
-from langevin.modalities.base import Modality, Table
+from langevin.modalities.base import Failure, Modality, Table
 from langevin.modalities.image.codec import Codec, Pixels
 from langevin.modalities.image.latents import DiffusersCodec, vae_codec
-from langevin.modalities.image.pixels import read_picture, to_array
+from langevin.modalities.image.pixels import MAX_PIXELS, read_picture, to_array
 from langevin.modalities.image.plugin import ImageSpec
 from langevin.modalities.image.tokens import PatchTokens
 
@@ -41,6 +42,9 @@ class ImageModality(Modality):
         process: how states are noised; linear flow by default.
         conditions: embedders by name.
         places: tell the network at which row and column a patch stands; a set of centred objects can do without.
+
+    Raises:
+        ValueError: a size or a patch that cannot be, or a size that the patches do not divide.
     """
 
     name = "image"
@@ -57,6 +61,12 @@ class ImageModality(Modality):
         conditions: Mapping[str, Embedder] | None = None,
         places: bool = True,
     ) -> None:
+        if patch < 1:
+            raise ValueError(f"patch must be at least 1, got {patch}")
+        if not 1 <= codec.size <= math.isqrt(MAX_PIXELS):
+            raise ValueError(f"size must lie in 1 … {math.isqrt(MAX_PIXELS)} pixels, got {codec.size}")
+        if codec.channels < 1:
+            raise ValueError(f"channels must be at least 1, got {codec.channels}")
         if codec.size % (codec.factor * patch):
             raise ValueError(
                 f"pictures of {codec.size} pixels cannot be cut into patches of {patch} elements of {codec.factor} pixels"
@@ -110,8 +120,8 @@ class ImageModality(Modality):
     def tokens(self, state: State, mask: Tensor | None = None) -> Tokens:
         return self._patches.tokens(state, mask)
 
-    def untokens(self, values: dict[str, Tensor], like: State, pair: Tensor | None = None) -> Any:
-        return self._patches.untokens(values, like, pair)
+    def untokens(self, values: dict[str, Tensor], like: State) -> Any:
+        return self._patches.untokens(values, like)
 
     def chosen(self, keep: Keep, known: State) -> State:
         """Where the state is kept: elements all of whose pixels are. Shape of ``known``, (B, C, H, W)."""
@@ -151,11 +161,13 @@ class ImageModality(Modality):
         return to_html(item)
 
     def evaluate(self, items: Sequence[Any], reference: Sequence[Any] | None = None) -> Table | None:
-        if reference is None:
-            return None
-        from langevin.modalities.image.metrics import evaluate
+        """The table of :func:`~langevin.modalities.image.metrics.evaluate`, or, without a reference, that of
+        :func:`~langevin.modalities.image.metrics.describe`."""
+        from langevin.modalities.image.metrics import describe, evaluate
 
-        return evaluate(items, reference)
+        if reference is None:
+            return describe(items)
+        return evaluate(items, [item for item in reference if not isinstance(item, Failure)])
 
 
 MODALITIES = Registry("image modality", ImageModality)

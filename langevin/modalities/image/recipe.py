@@ -19,10 +19,11 @@ def defaults(data: Any, given: dict[str, Any]) -> dict[str, Any]:
         given: keys of a model's configuration that stand as they are; see :func:`langevin.trees.merge`.
 
     Raises:
-        ValueError: pictures of unequal sizes; open the data with a size.
+        ValueError: pictures of unequal sizes; open the data with a size. Keys whose values cannot be.
     """
     side, channels = shape(data)
     _, values = data.batch([0])
+    _sound(given)
     asked: dict[str, Any] = given["modality"] if isinstance(given.get("modality"), dict) else {}
     codec: dict[str, Any] = {"name": "pixels", "size": side, "channels": channels}
     units = side
@@ -86,6 +87,24 @@ def shape(data: Any) -> tuple[int, int]:
         )
     found = shapes.pop()
     return min(found[:2]), 1 if len(found) == 2 else found[2]
+
+
+def _sound(given: dict[str, Any]) -> None:
+    """Refuses the given values that others follow from, where they cannot be.
+
+    Raises:
+        ValueError: no mapping, or no whole number from 1.
+    """
+    nodes = {"model.modality": given.get("modality"), "model.network": given.get("network")}
+    held = nodes["model.modality"]
+    nodes["model.modality.codec"] = held.get("codec") if isinstance(held, dict) else None
+    for name, node in nodes.items():
+        if node is not None and not isinstance(node, dict):
+            raise ValueError(f"{name} must be a mapping, as {{name: …}}, got {node!r}")
+        for key in ("patch", "width", "size"):
+            value = (node or {}).get(key, 1)
+            if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+                raise ValueError(f"{name}.{key} must be a whole number from 1, got {value!r}")
 
 
 def _factor(codec: dict[str, Any]) -> int:

@@ -53,7 +53,7 @@ class PatchTokens:
         positions = torch.stack(torch.meshgrid(rows, columns, indexing="ij"), -1).reshape(1, -1, 2)
         return Tokens({"": values}, positions, mask)
 
-    def untokens(self, values: dict[str, Tensor], like: State, pair: Tensor | None = None) -> Any:
+    def untokens(self, values: dict[str, Tensor], like: State) -> Any:
         """Patches put together again, in the shape of ``like``."""
         assert isinstance(like, Tensor)
         return rearrange(

@@ -24,7 +24,7 @@ from langevin.core.posteriors import Posterior
 from langevin.core.processes import Gaussian
 from langevin.core.rng import Stream
 from langevin.core.samplers import Churn, Heun, Multistep, Sampler, Single, sample
-from langevin.core.schedules import Linear, Schedule
+from langevin.core.schedules import Linear, Schedule, Shifted
 from langevin.core.times import scales
 from tests.core.exact import TABLE, assert_moments, by_ratio, last, normal
 
@@ -424,6 +424,29 @@ def test_times_are_never_looked_up() -> None:
     denoiser = Mixture(Gaussian(Linear()), "velocity")
     near = [denoiser(noise(), t)[0].x for t in (0.254, math.nextafter(0.254, 1), 0.25400001)]  # type: ignore[union-attr]
     assert all(torch.allclose(other, near[0], atol=1e-6) for other in near[1:])
+
+
+def test_a_shift_is_applied_once() -> None:
+    # FlowMatchEulerDiscreteScheduler shifts its table, takes the ends of that, and shifts what lies between them again
+    factor, steps = 3.0, 4
+
+    def shift(t: float) -> float:
+        return factor * t / (1 + (factor - 1) * t)
+
+    theirs = scheduler("FlowMatchEulerDiscreteScheduler", shift=factor)
+    theirs.set_timesteps(steps)
+    low = shift(1 / 1000)
+    between = [1 + (low - 1) * i / (steps - 1) for i in range(steps)]
+    assert theirs.sigmas.tolist() == pytest.approx([*map(shift, between), 0.0], abs=1e-4)
+    assert theirs.sigmas[-2] == pytest.approx(shift(low), abs=1e-4)  # shifted twice
+
+    mine = list(grids.shifted(steps, factor)(Gaussian(Linear())))
+    assert mine == pytest.approx([1.0, 0.9, 0.75, 0.5, 0.0])
+    # the same levels by a shifted schedule, whose times are not shifted a second time
+    path = Shifted(Linear(), factor)
+    uniform = [path.at(t)[1] for t in grids.uniform(steps)(Gaussian(path))]
+    assert uniform == pytest.approx(mine)
+    assert [path.at(t)[1] for t in grids.trailing(steps)(Gaussian(path))] == pytest.approx(mine)
 
 
 def test_a_pretrained_grid_of_few_steps_begins_at_pure_noise() -> None:

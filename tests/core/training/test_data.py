@@ -34,3 +34,18 @@ def test_epochs_and_seeds_shuffle_differently() -> None:
     assert abs(float(torch.corrcoef(places)[0, 1])) < 4.5 / math.sqrt(50)
     with pytest.raises(ValueError, match="the data set is empty"):
         Order(0, 4, 0)
+
+
+def test_batches_hold_items_of_about_one_length() -> None:
+    lengths = [3 + (7 * i) % 40 for i in range(1000)]
+    order = Order(1000, 20, 5, lengths)
+    steps = [order.indices(n) for n in range(100)]
+    assert Order(1000, 20, 5, lengths).indices(37) == steps[37]  # what a resumed run sees
+    seen = [i for step in steps[:48] for i in step]  # three windows, within the first epoch
+    assert len(set(seen)) == len(seen) == 960
+    spread = [max(lengths[i] for i in step) - min(lengths[i] for i in step) for step in steps]
+    assert sum(spread) / len(spread) < 6
+    means = [sum(lengths[i] for i in step) / 20 for step in steps[:16]]
+    assert means != sorted(means)
+    with pytest.raises(ValueError, match="1000 items cannot have 3 lengths"):
+        Order(1000, 20, 5, [1, 2, 3])

@@ -366,6 +366,7 @@ def test_two_processes_are_one_with_the_same_global_batch(tmp_path: Path) -> Non
         start_child(f"""
             import json
             import torch.distributed as dist
+            import torch.distributed.nn  # before the group, which it would else hold beyond its end
             dist.init_process_group("gloo", init_method="file://{tmp_path}/meet", rank={rank}, world_size=2)
             found = []
             for accumulate in (1, 2):

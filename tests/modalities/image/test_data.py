@@ -72,6 +72,24 @@ def test_metadata_captions(folder, kind):
     assert FolderDataset(folder).batch([0, 2])[1] == {"prompt": ["blue, plain", "red, plain"]}
 
 
+@pytest.mark.parametrize("kind", ["jsonl", "csv"])
+def test_metadata_may_say_caption_for_text(folder, kind):
+    rows = [{"file_name": f"{n}.png", "caption": f"a {n} one"} for n in COLOURS]
+    if kind == "jsonl":
+        (folder / "metadata.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    else:
+        lines = [f"{r['file_name']},{r['caption']},7" for r in rows]
+        (folder / "metadata.csv").write_text("\n".join(["file_name,caption,score", *lines]))
+    assert FolderDataset(folder).batch([0, 2])[1] == {"prompt": ["a blue one", "a red one"]}
+
+
+def test_options_that_a_set_does_not_take_are_named(folder):
+    with pytest.raises(ValueError, match="unknown key of data 'eror'; did you mean 'errors'"):
+        open_data(folder, eror="skip")
+    with pytest.raises(ValueError, match="data.size must be a whole number from 1, got 'x'"):
+        open_data(folder, size="x")
+
+
 def test_class_folders(tmp_path):
     for k, name in enumerate(["red", "blue", "red"]):
         paint(tmp_path / name / f"{k}.png", name)

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from PIL import Image
 from scipy import linalg
 
 from langevin.modalities.image.metrics import (
@@ -19,6 +20,7 @@ from langevin.modalities.image.metrics import (
     accuracy,
     bootstrap,
     c2st,
+    describe,
     diversity_ratio,
     evaluate,
     frechet,
@@ -331,6 +333,7 @@ def test_evaluate_carries_its_floor_and_controls():
         for r in ("samples", "real against real", "copies of training", "noise")
     )
     assert ours["n"] == floor["n"] == noise["n"] == 59
+    assert ours["failed"] == 1 and "failed" not in floor
     assert ours["frechet"] < 2 * floor["frechet"] < noise["frechet"]
     assert 0.85 < ours["nearest ratio"].value < 1.15
     assert (copies["nearest ratio"].value, copies["copied"].value) == (0, 1)
@@ -353,7 +356,7 @@ def test_evaluate_without_held_out_pictures_halves_the_reference():
     assert table.row(row="copies of training")["copied"].value == 1
     table = evaluate(samples[:12], real, features=Pixels(2))
     assert table.row(row="samples")["n"] == 12
-    assert table.columns[3:6] == ["frechet", "frechet ∞", "kid"]
+    assert table.columns[3:7] == ["failed", "frechet", "frechet ∞", "kid"]
 
 
 def test_evaluate_checks_its_input():
@@ -368,3 +371,42 @@ def test_evaluate_checks_its_input():
         evaluate(real, real, [])
     with pytest.raises(ValueError, match="labels must have one entry"):
         evaluate(real, real, labels=[1])
+
+
+def test_pictures_alone_are_counted_and_their_variety_measured():
+    samples = list(Shapes(28).batch(range(40))[0])
+    table = describe([*samples, None])
+    value = {row["measure"]: row["value"] for row in table.rows}
+    assert value["readable"].value == 40 / 41 and value["failed"] == 1 and value["sizes"] == 1
+    assert value["brightness"].value == pytest.approx(np.mean(samples) / 255)
+    assert value["contrast"].value == pytest.approx(np.mean([s.std() for s in samples]) / 255)
+    assert "41 pictures, of which 1 failed; 28 × 28 (40)" in table.caption
+    collapsed = {row["measure"]: row["value"] for row in describe([*samples[:2], *[samples[2]] * 38]).rows}
+    assert value["twins"].value == 0 and collapsed["twins"].value == 38 / 40
+    assert collapsed["pair distance"].high < value["pair distance"].low
+    assert collapsed["nearest neighbour"].value == 0 < 0.2 < value["nearest neighbour"].value
+
+
+def test_the_interval_of_the_pair_distance_covers_other_draws():
+    pairs = [
+        describe(list(Shapes(28, seed=s).batch(range(30))[0])).row(measure="pair distance")["value"]
+        for s in range(12)
+    ]
+    middle = np.mean([p.value for p in pairs])
+    assert sum(p.low <= middle <= p.high for p in pairs) >= 10
+    assert np.mean([p.high - p.low for p in pairs]) < 8 * np.std([p.value for p in pairs])
+
+
+def test_pictures_alone_may_be_few_grey_and_of_any_size(monkeypatch):
+    big, grey = Image.new("RGB", (700, 300), "red"), Image.new("L", (5, 4), 255)
+    table = describe([big, grey, big])
+    value = {row["measure"]: row["value"] for row in table.rows}
+    assert (
+        value["sizes"] == 2 and value["twins"].value == 2 / 3 and "700 × 300 (2), 5 × 4 (1)" in table.caption
+    )
+    assert describe([grey]).row(measure="brightness")["value"] == 1.0
+    assert describe([None]).row(measure="readable")["value"].value == 0.0
+    assert [row["measure"] for row in describe([]).rows] == ["failed", "sizes"]
+    assert "nearest neighbour" not in {row["measure"] for row in describe([grey, grey]).rows}
+    monkeypatch.setattr("langevin.modalities.image.metrics.alone.MOST", 3)
+    assert describe([big] * 5).row(measure="pair distance")["n"] == 3

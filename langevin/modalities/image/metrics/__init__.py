@@ -1,14 +1,15 @@
 """Measuring pictures: distances of distributions, neighbours, accuracies with intervals, and tables that
 carry their controls.
 
-table.py        Estimate, Table, Wilson's interval, bootstrap
 distances.py    Fréchet distance and its extrapolation, kernel distance (KID), classifier two-sample test
 neighbours.py   precision, recall, density, coverage; memorisation, copies; diversity within conditions
 features.py     callables from pictures to (N, F): pixels, random convolutions, a judge, Inception, CLIP
 evaluate.py     all of it at once, with the floor (real against real) and the controls (noise, copies,
                 shuffled conditions)
+alone.py        without a reference: readable, brightness, contrast, variety, twins
 """
 
+from langevin.modalities.image.metrics.alone import describe
 from langevin.modalities.image.metrics.distances import (
     c2st,
     frechet,
@@ -26,7 +27,7 @@ from langevin.modalities.image.metrics.neighbours import (
     neighbourhood,
     share_copied,
 )
-from langevin.modalities.image.metrics.table import Estimate, Table, accuracy, bootstrap, wilson
+from langevin.modalities.statistics import Estimate, Table, accuracy, bootstrap, wilson
 
 __all__ = [
     "CLIP",
@@ -40,6 +41,7 @@ __all__ = [
     "accuracy",
     "bootstrap",
     "c2st",
+    "describe",
     "diversity_ratio",
     "evaluate",
     "frechet",

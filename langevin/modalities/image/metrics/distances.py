@@ -23,7 +23,7 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 from scipy import stats
 
-from langevin.modalities.image.metrics.table import Estimate, wilson
+from langevin.modalities.statistics import Estimate, wilson
 
 __all__ = ["C2ST", "c2st", "frechet", "frechet_distance", "frechet_extrapolated", "kid", "moments"]
 

@@ -32,8 +32,8 @@ from langevin.modalities.image.metrics.neighbours import (
     neighbourhood,
     share_copied,
 )
-from langevin.modalities.image.metrics.table import Table, accuracy
 from langevin.modalities.image.pixels import stack
+from langevin.modalities.statistics import Table, accuracy
 
 __all__ = ["METRICS", "evaluate"]
 
@@ -135,7 +135,8 @@ def evaluate(
             extrapolate = row in ("samples", "real against real")  # a hundred eigenvalue problems each
             cells = _figures(x, f_real[against], metrics, k, seed, extrapolate)
             cells |= _memory(x, np.delete(f_train, floor, axis=0) if own else f_train, fresh, metrics)
-            rows.append({"row": row, "features": name, "n": n, **cells})
+            lost = {"failed": len(samples) - len(usable)} if row == "samples" else {}
+            rows.append({"row": row, "features": name, "n": n, **lost, **cells})
         if labels is not None and real_labels is not None and "diversity" in metrics:
             of_made, of_real = np.asarray(labels)[usable], np.asarray(real_labels)
             mixed = rng.permutation(of_made)

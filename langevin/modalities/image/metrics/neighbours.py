@@ -24,7 +24,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.spatial.distance import cdist
 
 from langevin.modalities.image.metrics.distances import pair, rows
-from langevin.modalities.image.metrics.table import Estimate, wilson
+from langevin.modalities.statistics import Estimate, wilson
 
 __all__ = ["Neighbourhood", "diversity_ratio", "memorisation", "nearest", "neighbourhood", "share_copied"]
 

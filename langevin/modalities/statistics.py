@@ -3,6 +3,9 @@
 Wilson's interval for k of n (E. B. Wilson 1927), with p = k / n and z the normal quantile:
     (p + z^2 / 2n  ±  z sqrt(p (1 - p) / n + z^2 / 4n^2)) / (1 + z^2 / n)
 It stays inside [0, 1] and has a width at k = 0 and k = n, where the textbook interval has none.
+
+Interval of the median of n values that needs no distribution (Conover 1999, section 3.2): how many values lie
+below the true median is binomial(n, 1/2), so the values of the ranks that are its quantiles bracket it.
 """
 
 from __future__ import annotations
@@ -19,12 +22,12 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy import special
+from scipy import special, stats
 
 from langevin import tables
 from langevin.tables import shown
 
-__all__ = ["Estimate", "Table", "accuracy", "bootstrap", "wilson"]
+__all__ = ["Estimate", "Table", "accuracy", "bootstrap", "median", "wilson"]
 
 
 @dataclass(frozen=True)
@@ -94,6 +97,24 @@ def bootstrap(
     drawn = [statistic(rows[rng.integers(0, len(rows), len(rows))]) for _ in range(repeats)]
     low, high = np.quantile(drawn, [(1 - level) / 2, (1 + level) / 2])
     return Estimate(float(statistic(rows)), float(low), float(high), len(rows))
+
+
+def median(values: ArrayLike, level: float = 0.95) -> Estimate:
+    """The median of independent values with its distribution-free interval.
+
+    Args:
+        values: (N,); infinite ones count, so what has no value for being too bad can be given as inf.
+
+    Raises:
+        ValueError: no values, or one that is not a number.
+    """
+    rows = np.sort(np.asarray(values, dtype=np.float64).reshape(-1))
+    n = len(rows)
+    if n == 0 or np.isnan(rows[-1]):
+        raise ValueError("values must hold at least one entry, and numbers only")
+    below = int(stats.binom.ppf((1 - level) / 2, n, 0.5))
+    low, high = rows[max(below - 1, 0)], rows[min(n - below, n - 1)]
+    return Estimate(float((rows[(n - 1) // 2] + rows[n // 2]) / 2), float(low), float(high), n)
 
 
 def _plain(cell: Any) -> Any:

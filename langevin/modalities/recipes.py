@@ -1,0 +1,137 @@
+"""Recipes: Python that makes samples again.
+
+Everything in a run that has a name or a value is written out. What only the caller had (a picture to begin from, noise,
+a function) stays a variable of the call, and a comment says what it was, with the beginning of its digest in
+``samples.json``:
+
+    import langevin as lv
+
+    model = lv.load('image-shapes')
+    # start is yours to fill in: PIL.Image.Image, sha256 3b0c44298fc1…
+    samples = model.sample(4, prompt='a red star', start=start, strength=0.6, sampler='angle', steps=20, seed=0)
+    samples.save('out/')
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from langevin.modalities.samples import plain
+
+if TYPE_CHECKING:
+    from langevin.modalities.samples import Samples
+
+__all__ = ["recipe", "written"]
+
+_WIDTH = 100  # a longer call has a line for each argument
+
+
+def written(value: Any, family: str = "", missing: list[Mapping[str, Any]] | None = None) -> str:
+    """A setting of a :class:`~langevin.modalities.samples.Run` as Python, with … for what only the caller has.
+
+    Args:
+        value: as :mod:`langevin.core.records` has it.
+        family: "samplers", "guidance" or "grids", where a node is to be called by its full name.
+        missing: what only the caller has is added to it.
+    """
+    if isinstance(value, Mapping) and "given" in value:
+        if missing is not None:
+            missing.append(value)
+        return "…"
+    if isinstance(value, Mapping) and isinstance(value.get("name"), str):
+        return _call(dict(value), family, missing)
+    if isinstance(value, Mapping):
+        entries = [f"{name!r}: {written(entry, family, missing)}" for name, entry in value.items()]
+        return f"{{{', '.join(entries)}}}"
+    if isinstance(value, (list, tuple)):
+        return f"[{', '.join(written(entry, family, missing) for entry in value)}]"
+    if isinstance(value, float):  # numpy's too, which call themselves otherwise
+        return repr(float(value)) if math.isfinite(value) else f"float('{float(value)}')"
+    return repr(value)
+
+
+def _call(node: dict[str, Any], family: str, missing: list[Mapping[str, Any]] | None) -> str:
+    """A node as the call that makes it."""
+    name = node.pop("name")
+    if name == "listed":  # a grid whose number of steps is that of its times
+        del node["steps"]
+    rules = (
+        node.pop("rules", []) if name == "chain" else []
+    )  # the one function that takes others by their place
+    arguments = [written(rule, family, missing) for rule in rules]
+    arguments += [f"{key}={written(entry, family, missing)}" for key, entry in node.items()]
+    return f"{f'lv.{family}.' if family else ''}{name}({', '.join(arguments)})"
+
+
+def recipe(samples: Samples) -> tuple[str, bool]:
+    """(the code, whether it is all that it takes) to make samples again."""
+    run, options = samples.run, samples.run.options
+    count = max(samples.indices, default=-1) + 1
+    arguments, notes = [str(count)], []
+
+    def add(name: str, value: Any, family: str = "", keyword: bool = True) -> None:
+        if value is None:
+            return
+        missing: list[Mapping[str, Any]] = []
+        code = written(value, family, missing)
+        if missing:
+            what = ", ".join(dict.fromkeys(map(_named, missing)))
+            notes.append(f"{name} is yours to fill in: {what if code == '…' else f'{code}, … for {what}'}")
+            code = name
+        arguments.append(f"{name}={code}" if keyword else code)
+
+    for name in dict.fromkeys(name for condition in samples.conditions for name in condition):
+        add(name, _each([plain(condition.get(name)) for condition in samples.conditions], samples.indices))
+    for name, value in run.spec.items():
+        add(name, plain(value))
+    for name in ("start", "strength", "like", "keep", "noise"):
+        add(name, options.get(name))
+    add("sampler", run.sampler, "samplers")
+    explicit = run.grid is not None and not isinstance(run.grid, str)
+    add("steps", None if explicit else run.steps)
+    add("grid", run.grid, "grids")
+    add("guidance", run.guidance, "guidance")
+    add(
+        "negative",
+        None if run.negative is None else {k: _first(plain(v), count) for k, v in run.negative.items()},
+    )
+    add("seed", run.seed)
+    verb = "sample"
+    if "reward" in options:
+        verb = "steer"
+        add("reward", options["reward"], keyword=False)
+        arguments.insert(0, arguments.pop())
+        add("particles", run.particles)
+        add("strength", options.get("reward_strength"))
+    call = f"samples = model.{verb}({', '.join(arguments)})"
+    if len(call) > _WIDTH:
+        call = f"samples = model.{verb}(\n    " + ",\n    ".join(arguments) + ",\n)"
+    load = [repr(run.model)] + ([f"dtype={options['dtype']!r}"] if "dtype" in options else [])
+    if options.get("unsaved"):
+        notes.insert(0, f"model is yours to fill in: {run.model!r} was not loaded from a folder")
+    lines = ["import langevin as lv", ""]
+    lines += [] if options.get("unsaved") else [f"model = lv.load({', '.join(load)})"]
+    lines += [f"# {' '.join(note.split())}" for note in notes]
+    lines += [call, "samples.save('out/')"]
+    if samples.indices != tuple(range(count)):
+        lines.append(f"# shown here: those numbered {', '.join(map(str, samples.indices))}")
+    return "\n".join(lines), not notes
+
+
+def _each(values: list[Any], indices: tuple[int, ...]) -> Any:
+    """One value for all samples where they agree, else a list from sample 0 on; those left out are like the first."""
+    if all(value == values[0] for value in values) and not isinstance(values[0], list):
+        return values[0]
+    known = dict(zip(indices, values))
+    return [known.get(index, values[0]) for index in range(max(indices) + 1)]
+
+
+def _first(value: Any, count: int) -> Any:
+    return value[:count] if isinstance(value, list) else value
+
+
+def _named(given: Mapping[str, Any]) -> str:
+    digest = given.get("sha256")
+    return f"{given['given']}, sha256 {digest[:12]}…" if digest else str(given["given"])
