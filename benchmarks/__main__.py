@@ -10,6 +10,7 @@ SCRIPTS = {
     "loop_overhead": ["--quick"],
     "sampler_accuracy": ["--quick"],
     "backbone_throughput": ["--rounds", "3"],
+    "molecule_networks": ["--quick"],
 }
 
 

@@ -2,8 +2,8 @@
 
     python benchmarks/ship.py runs/image-digits --figures digits.json --about digits.md
 
-``figures`` is what shipped_models.py wrote with --out; ``about`` is the prose that a person wrote about the model, with
-its data and what it should not be used for.
+``figures`` is what shipped_models.py or shipped_molecules.py wrote with --out; ``about`` is the prose that a person wrote
+about the model, with its data and what it should not be used for.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from typing import Any
 from langevin import folders, hub
 
 SHIPPED = hub.SHIPPED
+MEASURED = {"image": "shipped_models.py", "molecule": "shipped_molecules.py"}
 
 
 def cell(value: Any) -> str:
@@ -61,9 +62,11 @@ def main() -> None:
     config = folders.read_config(options.folder)
     name = str(config["name"])
     training, sampling = config["training"], {k: v for k, v in config["sampling"].items() if k != "density"}
+    conditions = ", ".join(info.conditions) or "none"
+    summary = str(config["summary"])
     parts = [
         f"# {name}\n",
-        f"{config['summary'].capitalize()}. {info.parameters:,} parameters; conditions: {', '.join(info.conditions)}.\n",
+        f"{summary[0].upper()}{summary[1:]}. {info.parameters:,} parameters; conditions: {conditions}.\n",
         options.about.read_text().strip() + "\n",
         "## Licence\n",
         f"{info.licence}. {info.attribution.rstrip('.')}.\n",
@@ -74,7 +77,7 @@ def main() -> None:
         curve(options.folder / "log.csv"),
         "## Figures\n",
         f"Consecutive samples of seed 0, none left out, one setting for every line: {sampling}. "
-        "Made by `benchmarks/shipped_models.py`.\n",
+        f"Made by `benchmarks/{MEASURED[config['modality']['name']]}`.\n",
         *[table(tree) for tree in json.loads(options.figures.read_text())],
     ]
     target = SHIPPED / name

@@ -26,6 +26,7 @@ from langevin import folders, names
 from langevin.core import catalogue
 from langevin.core.errors import unknown
 from langevin.core.grids import GRIDS
+from langevin.core.guidance import Temperature
 from langevin.core.losses import Objective
 from langevin.core.model import Model
 from langevin.core.network import Network
@@ -80,6 +81,10 @@ def _assembled(
     for kind in by_leaf.values() if by_leaf else (parametrisation,):
         if kind not in PARAMETRISATIONS and not (by_leaf and kind is None):
             raise BuildError(unknown("parametrisation", kind, PARAMETRISATIONS))
+    try:
+        Temperature((config.get("sampling") or {}).get("temperature", 1.0)).fits(modality.process)
+    except ValueError as error:
+        raise BuildError(f"sampling: {error}") from None
     return Model(
         modality,
         network,
@@ -131,8 +136,6 @@ def _check(config: Mapping[str, Any]) -> None:
         raise BuildError(f"sampling: guidance must be a finite number, got {sampling['guidance']!r}")
     if sampling.get("grid") not in (None, *GRIDS):
         raise BuildError(f"sampling: {unknown('grid', sampling['grid'], GRIDS)}")
-    if not _finite(sampling.get("temperature", 1.0)) or sampling.get("temperature", 1.0) <= 0:
-        raise BuildError(f"sampling: temperature must be a positive number, got {sampling['temperature']!r}")
     density = sampling.get("density", [1.0])
     sound = isinstance(density, Sequence) and all(_finite(d) and d >= 0 for d in density)
     if not sound or not math.isfinite(sum(density)) or not sum(density):

@@ -185,6 +185,43 @@ def _pictograms(model: Any, info: ModelInfo, out: Path) -> list[Section]:
     ]
 
 
+def _molecules(model: Any, info: ModelInfo, out: Path) -> list[Section]:
+    from rdkit import Chem
+
+    from langevin.modalities.molecule.view import picture
+
+    drawn = model.sample(16, seed=0)
+    drawn.save(out, overwrite=True)
+    names = ["" if isinstance(item, lv.Failure) else Chem.MolToSmiles(Chem.RemoveHs(item)) for item in drawn]
+    sections = [
+        Section(
+            "Molecules with hydrogens" if model.modality.hydrogens else "Molecules, heavy atoms only",
+            f"{_sentence(info.summary)}. Drag one to turn it; each is an rdkit molecule with a conformer.",
+            [_cards(drawn, names), Code(_code(info.name, "16"))],
+        )
+    ]
+    first = next((item for item in drawn if not isinstance(item, lv.Failure)), None)
+    if first is not None and first.GetNumAtoms() > 4:
+        near = [model.vary(first, amount, n=3, seed=1) for amount in (0.3, 0.6)]
+        shown = [Figure.picture(picture(first), "start")]
+        for amount, row in zip((0.3, 0.6), near, strict=True):
+            for item in row:
+                failed = isinstance(item, lv.Failure)
+                shown.append(
+                    Figure.failure(item.reason, f"t = {amount}")
+                    if failed
+                    else Figure.picture(picture(item), f"t = {amount}")
+                )
+        sections.append(
+            Section(
+                "Near a molecule",
+                "`model.vary(molecule, 0.3)`: noised to t = 0.3 or 0.6 and drawn again.",
+                [Gallery(shown, model.modality.card_width)],
+            )
+        )
+    return sections
+
+
 def _any(model: Any, info: ModelInfo, out: Path) -> list[Section]:
     """A model that this page knows nothing special about."""
     drawn = model.sample(8, seed=0)
@@ -203,4 +240,6 @@ SHOWS: dict[str, Callable[[Any, ModelInfo, Path], list[Section]]] = {
     "image-digits": _digits,
     "image-shapes": _shapes,
     "image-emoji": _pictograms,
+    "molecule-qm9": _molecules,
+    "molecule-qm9-heavy": _molecules,
 }

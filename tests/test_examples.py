@@ -145,3 +145,13 @@ def test_every_verb_leaves_a_picture(tmp_path: Path) -> None:
     verbs = {"sample", "start", "keep", "vary", "invert", "interpolate", "steer", "score"}
     assert {path.stem for path in files} == verbs and all(map(looks_drawn, files))
     assert "kept pixels are the user's own: True" in output
+
+
+@pytest.mark.slow
+@pytest.mark.skipif("molecule-qm9-heavy" not in hub.names(), reason="molecule-qm9-heavy does not ship")
+def test_molecules_are_drawn_judged_and_varied(tmp_path: Path) -> None:
+    output = run("molecules.py", tmp_path)
+    assert "of 32 are sound" in output and "five atoms kept" in output
+    out = tmp_path / "runs/molecules"
+    assert looks_drawn(out / "sound.png") and (out / "report.html").stat().st_size > 10_000
+    assert (out / "sound.sdf").read_text().count("$$$$") >= 16

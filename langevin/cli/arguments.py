@@ -116,7 +116,7 @@ def device(value: str) -> str:
 
 
 def add_fields(parser: argparse.ArgumentParser, spec: type) -> list[str]:
-    """A flag for every field of a dataclass, by its type: a number, text, yes/no, a choice, some numbers.
+    """A flag for every field of a dataclass, by its type: a number, text, yes/no, a choice, some numbers, texts (repeated).
 
     Returns:
         The names of the fields.
@@ -136,6 +136,8 @@ def add_fields(parser: argparse.ArgumentParser, spec: type) -> list[str]:
             options["action"] = argparse.BooleanOptionalAction
         elif annotation in (int, float, str):
             options |= {"type": annotation, "metavar": annotation.__name__.upper()}
+        elif annotation in (Sequence[str], tuple[str, ...]):
+            options |= {"action": "append", "metavar": field.metadata.get("metavar", "TEXT")}
         elif origin is tuple and set(inner) <= {int, float}:
             options |= {"type": inner[0], "nargs": len(inner), "metavar": inner[0].__name__.upper()}
         else:

@@ -1,13 +1,14 @@
 """``langevin sample NAME …``: draws samples, writes native files and samples.json, prints the paths.
 
-Flags come in three groups: those here, one for each condition of the model (``--prompt``, ``--label`` …),
-and one for each field of its modality's spec (size, seconds, atoms …). All are known, and checked, before
-torch is imported.
+Flags come in four groups: those here, one for each condition of the model (``--prompt``, ``--label`` …), one for
+each field of its modality's spec (size, seconds, atoms …), and one for each field of its filter, if it has measures. All
+are known, and checked, before torch is imported.
 """
 
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import json
 import sys
 from collections.abc import Sequence
@@ -16,10 +17,11 @@ from typing import Any
 
 from langevin import hub, names
 from langevin.cli.arguments import Parser, add_fields, count, device, one_of, positive, seed, share
+from langevin.core.errors import unknown
 from langevin.core.values import class_index, finite
 from langevin.folders import read_config
-from langevin.modalities.plugins import plugin
-from langevin.modalities.samples import MANIFEST, described, read_manifest
+from langevin.modalities import plugins as modalities
+from langevin.modalities.samples import MANIFEST, PASSING, described, read_manifest
 
 __all__ = ["run"]
 
@@ -29,6 +31,10 @@ The same model, settings, seed and version give the same samples.
 
   langevin sample image-shapes --prompt "a green star" -n 16 --steps 20 --guidance 4 --seed 0 --out runs/star
   langevin sample image-shapes --start star.png --strength 0.9 --prompt "a red star"
+
+Models whose samples can be measured take --filter, and draw until N samples pass (--draws at most):
+
+  langevin sample molecule-qm9-heavy -n 100 --filter "sound and strain < 20" --must-not "[r3]" --out runs/sound
 """
 ASKED = ("steps", "evaluations", "sampler", "grid", "guidance", "strength", "negative", "batch_size")
 HOW = ("steps", "sampler", "grid", "guidance", "strength")
@@ -52,34 +58,68 @@ def run(argv: Sequence[str]) -> int:
         if extra and not help_:
             _parser().refuse(extra[0])
         _parser().error(str(error))
-    parser, spec = _parser_for(info)
+    parser, spec, asks = _parser_for(info)
     args = parser.parse(argv)
     _check(parser, args, info)
+    asked = _check_filter(parser, args, info, asks)
     _check_conditions(parser, args, info)
     out = Path(args.out) if args.out else _fresh(Path("runs"), info.name)
     if not args.overwrite:
-        _check_folder(parser, out, args, info, spec)
+        _check_folder(parser, out, args, info, spec, asked)
 
     import langevin
 
     model = langevin.load(known.model, device=args.device)
-    samples = model.sample(args.count, **_settings(args, info, spec, model))
+    settings = _settings(args, info, spec, model)
+    if asked:
+        draws = {} if args.draws is None else {"draws": args.draws}
+        samples = model.passing(args.count, **asked, **draws, **settings)
+    else:
+        samples = model.sample(args.count, **settings)
+    if args.measure:
+        samples = samples.measured(*args.measure)
     paths = samples.save(out, overwrite=args.overwrite)
     failures = [item.reason for item in samples.failures]
+    passing = samples.run.options.get("passing")
+    share = _share(passing) if passing else None
     if args.json:
-        print(json.dumps({"out": str(out), "files": [str(path) for path in paths], "failures": failures}))
+        told = {"out": str(out), "files": [str(path) for path in paths], "failures": failures}
+        print(json.dumps(told | ({"passing": {**passing, "yield": share}} if passing else {})))
     else:
         for path in paths:
             print(path)
     if failures:
         print(f"langevin sample: {len(failures)} of {len(samples)} failed: {failures[0]}", file=sys.stderr)
-    return 0 if paths else 1
+    if passing and share:
+        said = f"{share['value']:.1%}, 95 % interval {share['low']:.1%} to {share['high']:.1%}"
+        lost = f"; {len(passing['failures'])} could not be decoded" if passing["failures"] else ""
+        more = f"; --draws raises the limit of {passing['draws']}" if passing["stopped"] == "draws" else ""
+        print(
+            f"langevin sample: {passing['passed']} of {passing['drawn']} drawn passed ({said}){lost}{more}",
+            file=sys.stderr,
+        )
+    if passing and passing["stopped"]:
+        return 130 if passing["stopped"] == "interrupted" else 1
+    return 0 if len(samples.valid) else 1
 
 
-def _parser(conditions: Sequence[str] = tuple(CONDITIONS)) -> Parser:
+def _share(passing: dict[str, Any]) -> dict[str, float]:
+    """The yield with its interval."""
+    from langevin.modalities.statistics import wilson
+
+    found = wilson(passing["passed"], passing["drawn"])
+    return {"value": found.value, "low": found.low, "high": found.high}
+
+
+def _parser(conditions: Sequence[str] = tuple(CONDITIONS), measured: bool = False) -> Parser:
     """The flags of every model, and those of the given conditions.
 
-    The usual conditions are always parsed, so that the error can say what a model takes instead.
+    The usual conditions, and the flags of filters, are always parsed, so that the error can say what a model takes
+    instead.
+
+    Args:
+        conditions: names of those that the model takes.
+        measured: whether its samples can be filtered by measures; those flags are then left to the caller.
     """
     parser = Parser(prog="langevin sample", epilog=EPILOG, description="Draw samples from a model.")
     parser.add_argument(
@@ -114,15 +154,61 @@ def _parser(conditions: Sequence[str] = tuple(CONDITIONS)) -> Parser:
         what.add_argument(f"--{name.replace('_', '-')}", dest=f"on_{name}", metavar="X", help=about)
     about = "a prompt to be guided away from" if "prompt" in conditions else argparse.SUPPRESS
     what.add_argument("--negative", metavar="TEXT", help=about)
+    for name in () if measured else _filters():
+        flag = f"--{name.replace('_', '-')}"
+        parser.add_argument(flag, dest=name, action="append", help=argparse.SUPPRESS)
     return parser
 
 
-def _parser_for(info: hub.ModelInfo) -> tuple[Parser, list[str]]:
-    """The flags of one model, and the names of those that its modality adds."""
-    parser = _parser(info.conditions)
+def _filters() -> list[str]:
+    """Names of the flags that some modality has for filtering."""
+    classes = [getattr(found, "filter", None) for found in modalities.plugins().values()]
+    own = [f.name for found in classes if found is not None for f in dataclasses.fields(found)]
+    return list(dict.fromkeys([*own, "filter", "draws", "measure"]))
+
+
+def _parser_for(info: hub.ModelInfo) -> tuple[Parser, list[str], list[str]]:
+    """The flags of one model, and the names of those that its modality adds: of the spec, and of the filter."""
+    found = modalities.plugin(info.modality)
+    filter_: Any = getattr(found, "filter", None)
+    parser = _parser(info.conditions, filter_ is not None)
     parser.prog = f"langevin sample {info.name}"
-    group = parser.add_argument_group(f"size ({info.modality})")
-    return parser, add_fields(group, plugin(info.modality).spec)  # type: ignore[arg-type]
+    spec = add_fields(parser.add_argument_group(f"size ({info.modality})"), found.spec)  # type: ignore[arg-type]
+    if filter_ is None:
+        return parser, spec, []
+    group: Any = parser.add_argument_group(f"draw until N pass ({info.modality})")
+    asks = add_fields(group, filter_)
+    group.add_argument(
+        "--draws", type=count, metavar="N", help="draw at most so many (20 for each, from 1000)"
+    )
+    group.add_argument(
+        "--measure", action="append", metavar="NAME", help="score every sample by this, too; may be repeated"
+    )
+    return parser, spec, asks
+
+
+def _check_filter(
+    parser: Parser, args: argparse.Namespace, info: hub.ModelInfo, asks: Sequence[str]
+) -> dict[str, Any]:
+    """What samples are to pass, by name of the flag; what is no condition is refused before a model is loaded."""
+    filter_: Any = getattr(modalities.plugin(info.modality), "filter", None)
+    if filter_ is None:
+        for name in _filters():
+            if getattr(args, name) is not None:
+                flag = name.replace("_", "-")
+                parser.error(f"samples of {info.modality} have no measures, so {info.name} takes no --{flag}")
+        return {}
+    given = {name: getattr(args, name) for name in asks if getattr(args, name) is not None}
+    if args.draws is not None and not given:
+        parser.error("--draws says how many are drawn until enough pass; say with --filter what passes")
+    for name in args.measure or ():
+        if name not in filter_.measures:
+            parser.error(f"--measure: {unknown('measure', name, filter_.measures)}")
+    try:
+        filter_(**given)
+    except ValueError as error:
+        parser.error(str(error))
+    return given
 
 
 def _check(parser: Parser, args: argparse.Namespace, info: hub.ModelInfo) -> None:
@@ -166,7 +252,12 @@ def _check_conditions(parser: Parser, args: argparse.Namespace, info: hub.ModelI
 
 
 def _check_folder(
-    parser: Parser, out: Path, args: argparse.Namespace, info: hub.ModelInfo, spec: Sequence[str]
+    parser: Parser,
+    out: Path,
+    args: argparse.Namespace,
+    info: hub.ModelInfo,
+    spec: Sequence[str],
+    asked_to_pass: dict[str, Any],
 ) -> None:
     """Refuse a folder with other samples before any work is done; saving checks the rest."""
     if out.exists() and not out.is_dir():
@@ -181,9 +272,11 @@ def _check_folder(
         asked["negative"] = None if args.negative is None else {"prompt": args.negative}
         asked["spec"] = {k: v for k, v in ((k, getattr(args, k)) for k in spec) if v is not None}
     said = {name: getattr(args, f"on_{name}") for name in info.conditions}
+    passing = found.get("passing") or {}
     same = (
         info.name == Path(str(earlier.get("model"))).name
-        and args.count == len(earlier["samples"])
+        and args.count == passing.get("wanted", len(earlier["samples"]))
+        and {k: v for k, v in passing.items() if k not in PASSING} == asked_to_pass
         and all(found.get(name) == value for name, value in asked.items())
         and all(_said(entry, name) == value for entry in earlier["samples"] for name, value in said.items())
     )

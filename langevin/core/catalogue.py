@@ -65,7 +65,7 @@ for registry, entries in {
         "image": conditioning.ImageEmbedder,
         "transformers-text": conditioning.TransformersTextEmbedder,
     },
-    BACKBONES: {"dit": backbones.DiT, "mmdit": backbones.MMDiT},
+    BACKBONES: {"dit": backbones.DiT, "mmdit": backbones.MMDiT, "egnn": backbones.EGNN},
 }.items():
     for name, target in entries.items():  # type: ignore[attr-defined]
         registry.register(name)(target)

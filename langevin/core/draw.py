@@ -7,7 +7,7 @@ belong to samples, so that how the rows are cut into batches, and cut again when
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -16,6 +16,7 @@ from torch import Tensor
 from langevin.core.batches import join, pick, to
 from langevin.core.denoiser import Denoiser
 from langevin.core.guidance.base import at_rows, guided
+from langevin.core.guidance.given import Given
 from langevin.core.guidance.known import Known
 from langevin.core.keep import paste
 from langevin.core.processes import State, split
@@ -80,6 +81,7 @@ class Draw:
         particles: of each sample, under a reward.
         reward: of clean states, one number for each particle, given (states, mask); None for none.
         strength: of the reward.
+        first: number of the first sample under the seed.
     """
 
     model: Model
@@ -96,6 +98,7 @@ class Draw:
     particles: int = 1
     reward: Callable[[State, Tensor | None], Tensor] | None = None
     strength: float = 1.0
+    first: int = 0
 
     def all(self, size: int, counter: Counter, progress: bool | None) -> tuple[State, Tensor | None]:
         """(states, mask) of all samples on the CPU, ``size`` at a time; halved when memory runs out."""
@@ -116,12 +119,13 @@ class Draw:
     def rows(self, rows: range, counter: Counter, progress: bool | None) -> tuple[State, Tensor | None]:
         """(states, mask) of some samples, on the CPU."""
         model, run, here = self.model, self.run, slice(rows.start, rows.stop)
-        rng = Stream.of(self.seed, rows).fold("sample")
+        numbers = range(rows.start + self.first, rows.stop + self.first)
+        rng = Stream.of(self.seed, numbers).fold("sample")
         raw = {name: values[here] for name, values in self.raw.items()}
         if self.known is not None:
             like, mask = pick(self.known, here), pick(self.mask, here)
         else:
-            like, mask = model.modality.blank(rows, rng, raw, self.spec)
+            like, mask = model.modality.blank(numbers, rng, raw, self.spec)
         noise, kept, sampler = pick(self.noise, here), pick(self.chosen, here), run.sampler
         if noise is not None and self.spec != type(self.spec)():
             _check_shapes(noise, like)
@@ -135,16 +139,21 @@ class Draw:
         like, mask, x, kept = (to(part, model.device) for part in (like, mask, noise, kept))
         if self.begin:
             x = model.process.corrupt(like, run.times[0], rng.fold("start"), mask=mask)
-        denoiser = guided(model.denoiser, at_rows(run.guidance, place, self.n))
+        denoiser: Denoiser = model.denoiser
+        clean = kept is not None and model.objective.given > 0  # given parts are shown as in training
+        if clean:
+            like, process = model.modality.framed(like, kept, mask)
+            denoiser = replace(model.denoiser, process=process)
+        denoiser = guided(denoiser, at_rows(run.guidance, place, self.n))
         if kept is not None:
-            denoiser = Known(like, kept)(denoiser)
+            denoiser = (Given if clean else Known)(like, kept)(denoiser)
         condition = model.network.embed(
             model.parse({k: [v[i] for i in index.tolist()] for k, v in raw.items()})
         )
-        moves = len(sampler.plan(model.process, run.times))
+        moves = len(sampler.plan(denoiser.process, run.times))
         stepping = sample(denoiser, sampler, run.times, rng, x=x, like=like, condition=condition, mask=mask)
         with torch.no_grad():
-            for step in bar(stepping, moves, f"samples {rows.start}–{rows.stop - 1}", progress):
+            for step in bar(stepping, moves, f"samples {numbers.start}–{numbers.stop - 1}", progress):
                 counter(step, denoiser)
         counter.close(len(index))
         state = paste(step.x, like, kept) if kept is not None else step.x

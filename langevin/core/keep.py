@@ -19,7 +19,7 @@ from torch import Tensor
 from langevin.core.processes import State, split
 from langevin.core.times import shaped
 
-__all__ = ["Keep", "border", "box", "elements", "frames", "mask", "paste"]
+__all__ = ["Keep", "border", "box", "elements", "frames", "leaves", "mask", "paste"]
 
 
 @dataclass(frozen=True)
@@ -30,10 +30,12 @@ class Keep:
         select: the shape of a modality's element grid, as (height, width), ↦ a boolean tensor of that shape, True where
             the element is kept.
         name: for records.
+        leaves: whole leaves of a product that are kept, in place of elements.
     """
 
     select: Callable[[Sequence[int]], Tensor]
     name: str
+    leaves: tuple[str, ...] = ()
 
     def __call__(self, shape: Sequence[int]) -> Tensor:
         """The choice on a grid of ``shape``.
@@ -75,6 +77,22 @@ def elements(*indices: int) -> Keep:
         return chosen
 
     return Keep(select, f"elements{indices}")
+
+
+def leaves(*names: str) -> Keep:
+    """Keeps whole leaves of a product: ``leaves("elements", "charges", "bonds")`` keeps a molecule's graph.
+
+    Raises:
+        ValueError: no names; or, when used, a sample of one leaf.
+    """
+    if not names:
+        raise ValueError("keep.leaves needs the name of a leaf")
+    name = f"leaves{names}"
+
+    def select(shape: Sequence[int]) -> Tensor:
+        raise ValueError(f"keep={name} chooses leaves, and this choice is one of elements")
+
+    return Keep(select, name, names)
 
 
 def frames(*indices: int) -> Keep:

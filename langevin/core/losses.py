@@ -256,6 +256,8 @@ class Objective:
         scales: factor of each leaf's loss in the sum; 1 where not given.
         uncertainty: learn the log-variance of the loss at each noise level (:class:`Uncertainty`), after the weighting.
         independent: share of the samples of a product whose leaves are noised by clocks of their own.
+        given: share of the samples of which a part is shown clean (:mod:`langevin.core.parts`); which parts, the
+            modality says.
     """
 
     target: str | dict[str, str] | None = None
@@ -264,14 +266,16 @@ class Objective:
     scales: Mapping[str, float] | None = None
     uncertainty: bool = False
     independent: float = 0.0
+    given: float = 0.0
 
     def __post_init__(self) -> None:
-        if not 0 <= self.independent <= 1:
-            raise ValueError(f"independent must be a share from 0 to 1, got {self.independent}")
-        if self.independent and self.uncertainty:
-            raise ValueError(
-                "uncertainty is learned by noise level, of which independent clocks have several"
-            )
+        for name in ("independent", "given"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise ValueError(f"{name} must be a share from 0 to 1, got {getattr(self, name)}")
+            if getattr(self, name) and self.uncertainty:
+                raise ValueError(
+                    "uncertainty is learned by noise level, of which independent clocks and given parts have several"
+                )
 
     def kinds(self, process: Process) -> dict[str, str | None]:
         """The target of every leaf by name, as :meth:`Process.loss` takes it.

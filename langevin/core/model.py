@@ -25,6 +25,7 @@ from langevin.core.keep import Keep
 from langevin.core.losses import Objective, Times, Uncertainty
 from langevin.core.network import Network
 from langevin.core.objects import count, encoded, listed, spec_of
+from langevin.core.passing import passing
 from langevin.core.processes import Process, State
 from langevin.core.records import digest, given
 from langevin.core.request import (
@@ -32,6 +33,7 @@ from langevin.core.request import (
     broadcast_conditions,
     check_names,
     checked_batch,
+    checked_first,
     checked_seed,
     resolve,
 )
@@ -172,15 +174,16 @@ class Model:
 
         Args:
             items: native objects.
-            conditions: raw values by name; names that the network does not take are ignored.
+            conditions: raw values by name, None for an item that has none; names that the network does not take are
+                ignored.
             rng: one row for each item.
             rows: (first, total) of these rows in a batch that processes share.
             times: a density of times in place of the objective's own.
         """
         objective = replace(self.objective, times=times) if times is not None else self.objective
         x, mask = self.modality.encode(items)
-        known = {name: values for name, values in conditions.items() if name in self.network.conditions}
-        condition = self.network.drop(self.parse(known), self.drop, rng)
+        known, absent = _known({k: v for k, v in conditions.items() if k in self.network.conditions})
+        condition = self.network.drop(self.parse(known), self.drop, rng, absent)
         x, mask = to(x, self.device), to(mask, self.device)
         each, parts, t = losses(
             self.denoiser,
@@ -190,8 +193,8 @@ class Model:
             rng,
             mask,
             rows,
-            objective.independent,
             self.modality.couple,
+            self.modality.parts,
         )
         if self.objective.uncertainty:
             assert isinstance(t, Tensor)
@@ -210,8 +213,9 @@ class Model:
         grid: str | GridLike | None = None,
         guidance: float | Guidance | None = None,
         negative: Mapping[str, Any] | str | None = None,
-        temperature: float | None = None,
+        temperature: float | Mapping[str, float] | None = None,
         seed: int = 0,
+        first: int = 0,
         batch_size: int | None = None,
         start: Any = None,
         strength: float | None = None,
@@ -234,9 +238,10 @@ class Model:
                 conditions :meth:`embed` makes.
             negative: conditions to move away from, by name, one value or one for each sample; a text stands for the
                 prompt.
-            temperature: of draws of classes (elements, bonds, words); below 1 the likelier ones come more often. The
-                model's own by default.
+            temperature: of draws of classes (elements, bonds, words), one number or one by leaf; below 1 the likelier
+                ones come more often. The model's own by default.
             seed: of all random numbers, 0 … 2⁶⁴ − 1; sample i does not depend on n or the batch size.
+            first: number of the first sample under the seed: n samples from 8 on are samples 8 … of a longer run.
             batch_size: samples at a time; halved when memory runs out, with the same samples.
             start: native object(s) to begin from in place of noise, with ``strength`` (image-to-image and its kin).
             strength: time at which to begin from ``start``, in (0, 1].
@@ -289,7 +294,10 @@ class Model:
         counter, seed = Counter(watch), checked_seed(seed)
         size = min(checked_batch(batch_size, _BATCH), n)
         self.network.eval()
-        draw = Draw(self, run, n, raw, seed, spec, known, known_mask, start is not None, chosen, noise)
+        first = checked_first(first)
+        draw = Draw(
+            self, run, n, raw, seed, spec, known, known_mask, start is not None, chosen, noise, first=first
+        )
         state, mask = draw.all(size, counter, progress)
         record = draw.record(counter) | {
             "negative": {"prompt": negative} if isinstance(negative, str) else negative or None,
@@ -300,11 +308,18 @@ class Model:
             "noise": None if noise is None else given(noise),
         }
         return self.modality.collect(
-            state, mask, record, raw, listed(like) if keep is not None else None, keep
+            state,
+            mask,
+            record,
+            raw,
+            listed(like) if keep is not None else None,
+            keep,
+            range(first, first + n),
         )
 
     # functions of a model, on a page of their own
     vary = verbs.vary
+    passing = passing
     invert = verbs.invert
     interpolate = verbs.interpolate
     score = verbs.score
@@ -328,3 +343,17 @@ class Model:
         from langevin.assembly import save_model
 
         return save_model(self, Path(path), card)
+
+
+def _known(conditions: Mapping[str, Sequence[Any]]) -> tuple[dict[str, Sequence[Any]], dict[str, Tensor]]:
+    """Conditions with another item's value in place of None, and where; those that are None throughout are left out."""
+    known: dict[str, Sequence[Any]] = {}
+    absent: dict[str, Tensor] = {}
+    for name, values in conditions.items():
+        there = [value for value in values if value is not None]
+        if len(there) == len(values):
+            known[name] = values
+        elif there:
+            known[name] = [there[0] if value is None else value for value in values]
+            absent[name] = torch.tensor([value is None for value in values])
+    return known, absent

@@ -8,6 +8,9 @@ along how many axes (``places``), and a linear map of sines and cosines of the p
 attention alone sees differences of positions, so that left and right would look the same. Coordinates whose origin means
 nothing (atoms) have none.
 
+A backbone that moves points in space takes the leaf of the modality's points in place of the positions: it is not
+embedded, and what it answers is the points' displacement.
+
 The vector holds the time of every leaf's clock and the global part of the conditions; the context holds their
 sequences. A condition that is absent is its embedder's learned null.
 """
@@ -57,12 +60,18 @@ class Network(nn.Module):
         self.backbone = backbone
         self.conditions = nn.ModuleDict(dict(conditions or {}))
         self.clocks = tuple(clocks)
+        self.width = width
         self.contextual = bool(getattr(backbone, "context_width", 0))
         self.time = nn.ModuleDict({_key(name): TimeEmbedding(width) for name in self.clocks or ("",)})
-        self.embed_in = nn.ModuleDict({_key(k): nn.Linear(d, width) for k, d in tokeniser.inputs.items()})
+        self.points = _points(tokeniser, backbone)
+        self.embed_in = nn.ModuleDict(
+            {_key(k): nn.Linear(d, width) for k, d in tokeniser.inputs.items() if k != self.points}
+        )
         self.places = int(getattr(tokeniser, "places", 0))
         self.place = nn.Linear(2 * _WAVES * self.places, width, bias=False) if self.places else None
-        self.heads = nn.ModuleDict({_key(k): FinalLayer(width, d) for k, d in tokeniser.outputs.items()})
+        self.heads = nn.ModuleDict(
+            {_key(k): FinalLayer(width, d) for k, d in tokeniser.outputs.items() if k != self.points}
+        )
         pairs, pair_width = int(getattr(tokeniser, "pairs", 0)), int(getattr(backbone, "pair_width", 0))
         if bool(pairs) != bool(pair_width):
             raise ValueError(
@@ -88,12 +97,25 @@ class Network(nn.Module):
         }
 
     def drop(
-        self, condition: Mapping[str, Any], rates: Mapping[str, float], rng: Stream
+        self,
+        condition: Mapping[str, Any],
+        rates: Mapping[str, float],
+        rng: Stream,
+        absent: Mapping[str, Tensor] | None = None,
     ) -> dict[str, Embedded]:
-        """Embeddings in which each row is replaced by the null with the rate of its name (classifier-free training)."""
+        """Embeddings in which each row is replaced by the null with the rate of its name (classifier-free training).
+
+        Args:
+            condition: raw tensors or embeddings by name.
+            rates: by name, 0 where not given.
+            rng: one row for each sample.
+            absent: (B,) by name, rows that have no such condition.
+        """
         embedded = self.embed(condition)
         for name, value in embedded.items():
             keep = rng.fold("drop", name).uniform((len(rng),)) >= rates.get(name, 0.0)
+            if absent is not None and name in absent:
+                keep &= ~absent[name]
             device = next(self.parameters()).device
             null = self.conditions[name].null(len(rng), device)  # type: ignore[operator]
             embedded[name] = dropout(value, null, keep.to(device))
@@ -125,7 +147,11 @@ class Network(nn.Module):
         tokens = self.tokeniser.tokens(x_t, mask)
         first = next(iter(tokens.values.values()))
         rows = first.shape[0]
-        hidden = sum(self.embed_in[_key(name)](value) for name, value in tokens.values.items())
+        hidden = sum(
+            self.embed_in[_key(name)](value) for name, value in tokens.values.items() if name != self.points
+        )
+        if not self.embed_in:  # of points alone
+            hidden = first.new_zeros(*first.shape[:2], self.width)
         if self.place is not None:
             hidden = hidden + self.place(_waves(tokens.positions[..., : self.places])).to(first.dtype)
         vector = self._time(t, rows, first)
@@ -138,10 +164,14 @@ class Network(nn.Module):
             if value.context is not None and self.contextual:
                 contexts.append(value)
         context, context_mask = _contexts(contexts)
-        positions = tokens.positions.expand(rows, -1, -1)
+        positions = tokens.positions if self.points is None else tokens.values[self.points]
+        positions = positions.expand(rows, -1, -1)
         pair = self.pair_in(tokens.pair) if self.pair_in is not None else None
         out = self.backbone(hidden, vector, positions, tokens.mask, pair, context, context_mask)
-        values = {name: self.heads[_key(name)](out.tokens, vector) for name in self.tokeniser.outputs}
+        values = {
+            name: out.displacement if name == self.points else self.heads[_key(name)](out.tokens, vector)
+            for name in self.tokeniser.outputs
+        }
         for name, head in self.pair_heads.items():
             values[name] = head(out.pair)
             if tokens.mask is not None:  # a modality may sum over pairs
@@ -151,12 +181,31 @@ class Network(nn.Module):
 
     def _time(self, t: Times, rows: int, like: Tensor) -> Tensor:
         """The summed embedding of every clock, (B, D) or (B, N, D)."""
-        total: Any = 0
+        vectors = []
         for name in self.clocks or ("",):
             clock = t[name] if isinstance(t, dict) else t
             clock = torch.as_tensor(clock, dtype=torch.float32, device=like.device)
-            total = total + self.time[_key(name)](clock.expand(rows) if clock.ndim == 0 else clock)
-        return total
+            vectors.append(self.time[_key(name)](clock.expand(rows) if clock.ndim == 0 else clock))
+        if any(vector.ndim == 3 for vector in vectors):  # some leaves have a time for each element
+            vectors = [vector if vector.ndim == 3 else vector[:, None] for vector in vectors]
+        return sum(vectors)  # type: ignore[return-value]
+
+
+def _points(tokeniser: Tokeniser, backbone: nn.Module) -> str | None:
+    """The leaf that a backbone takes as points in space; None where it takes none.
+
+    Raises:
+        ValueError: it needs one, and the modality has none.
+    """
+    if not getattr(backbone, "moves_points", False):
+        return None
+    points: str | None = getattr(tokeniser, "points", None)
+    if points is None:
+        raise ValueError(
+            f"{type(backbone).__name__} moves points in space, and this modality names no leaf of points; "
+            "choose another network, such as dit"
+        )
+    return points
 
 
 def _contexts(values: Sequence[Embedded]) -> tuple[Tensor | None, Tensor | None]:

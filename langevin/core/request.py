@@ -16,7 +16,16 @@ from langevin.core.records import record
 from langevin.core.samplers import Sampler, preset
 from langevin.core.samplers.base import GridLike, times_of
 
-__all__ = ["Run", "broadcast_conditions", "check_names", "checked_batch", "checked_seed", "resolve", "within"]
+__all__ = [
+    "Run",
+    "broadcast_conditions",
+    "check_names",
+    "checked_batch",
+    "checked_first",
+    "checked_seed",
+    "resolve",
+    "within",
+]
 
 Guidance = Callable[[Denoiser], Denoiser]
 
@@ -50,7 +59,7 @@ def resolve(
     defaults: Mapping[str, Any],
     strength: float | None = None,
     rising: bool = False,
-    temperature: float | None = None,
+    temperature: float | Mapping[str, float] | None = None,
 ) -> Run:
     """The run that a call describes.
 
@@ -64,7 +73,7 @@ def resolve(
             ``density``.
         strength: begin at the time nearest to it, with all steps below it.
         rising: from data to noise.
-        temperature: of draws of classes; None for the model's own.
+        temperature: of draws of classes, one number or one by leaf; None for the model's own.
 
     Raises:
         ValueError: contradictory or unknown settings; the message names what is allowed.
@@ -119,8 +128,11 @@ def resolve(
 
 
 def _tempered(
-    process: Process, guide: Guidance | None, asked: float | None, defaults: Mapping[str, Any]
-) -> tuple[Guidance | None, float | None]:
+    process: Process,
+    guide: Guidance | None,
+    asked: float | Mapping[str, float] | None,
+    defaults: Mapping[str, Any],
+) -> tuple[Guidance | None, Any]:
     """The guidance with the temperature of classes around it, and that temperature; None where there are no classes.
 
     Raises:
@@ -130,10 +142,10 @@ def _tempered(
         if asked is not None:
             raise ValueError("temperature is that of draws of classes, and this model has no discrete leaf")
         return guide, None
-    tau = float(asked if asked is not None else defaults.get("temperature", 1.0))
+    tau = asked if asked is not None else defaults.get("temperature", 1.0)
+    sharper = Temperature(tau)
     if tau == 1:
         return guide, tau
-    sharper = Temperature(tau)
     return (sharper if guide is None else chain(guide, sharper)), tau
 
 
@@ -236,6 +248,17 @@ def checked_batch(batch_size: Any, default: int) -> int:
     if isinstance(batch_size, bool) or not isinstance(batch_size, int) or batch_size < 1:
         raise ValueError(f"batch_size must be a whole number of at least 1, got {batch_size!r}")
     return batch_size
+
+
+def checked_first(first: Any) -> int:
+    """The number of a first sample.
+
+    Raises:
+        ValueError: not a whole number of at least 0.
+    """
+    if isinstance(first, bool) or not isinstance(first, int) or not 0 <= first < 1 << 62:
+        raise ValueError(f"first must be a whole number of at least 0, got {first!r}")
+    return first
 
 
 def check_names(conditions: Iterable[str], taken: Collection[str]) -> None:

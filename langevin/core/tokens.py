@@ -41,7 +41,11 @@ class Tokeniser(Protocol):
     * ``places``: along how many axes of the positions the origin means something; 0 where it does not;
     * ``pairs``: width of the pair features in :meth:`tokens`; 0 where there are none;
     * ``pair_outputs``: width of what is read out of pairs of tokens, by name, as bonds are; it joins the values of
-      :meth:`untokens` as (B, N, N, D), symmetric where the pair features are.
+      :meth:`untokens` as (B, N, N, D), symmetric where the pair features are;
+    * ``points``: name of the leaf whose values (B, N, p) are points in space, where one is. A backbone that moves points
+      sees them by their distances alone and answers with a displacement, which stands among the values of
+      :meth:`untokens` as that leaf; to every other backbone they are values like any. All else that such a modality
+      gives, features of pairs among it, must be the same for points that are shifted, rotated or reflected together.
     """
 
     @property

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
     from langevin.core.conditioning import Embedder
     from langevin.core.keep import Keep
+    from langevin.core.parts import Part
     from langevin.core.processes import Process, State
     from langevin.core.rng import Stream
     from langevin.core.tokens import Tokens
@@ -40,7 +41,7 @@ __all__ = ["Autoencoder", "Failure", "Modality", "NoSpec", "Plugin", "Run", "Sam
 
 @dataclass(frozen=True)
 class NoSpec:
-    """For modalities whose samples have one shape: nothing to say in native units."""
+    """Nothing to say: for modalities whose samples have one shape, or that are measured in one way."""
 
 
 class Modality(ABC):
@@ -57,8 +58,14 @@ class Modality(ABC):
             atoms do not; the network is told the place along these.
         pairs: width of the pair features in :meth:`tokens`; 0 where there are none.
         pair_outputs: width of what is read out of pairs, by name; it joins the values of :meth:`untokens`.
+        points: the leaf whose values are points in space, which an equivariant network takes by their distances; None
+            where there is none. See :class:`langevin.core.tokens.Tokeniser`.
         clocks: leaves that may be noised by clocks of their own; none where all share one.
         card_width: least width of a sample in a gallery, in pixels.
+        filter: a dataclass of what samples may be asked to be, for :meth:`test`: its field ``filter`` is a condition on
+            measures, the others are of the modality's own; every field has a default. Its fields are keywords of
+            ``model.passing`` and flags of ``langevin sample``, and its class attribute ``measures`` maps the names of
+            measures to what they are. None where there are no measures.
     """
 
     name: ClassVar[str]
@@ -68,8 +75,10 @@ class Modality(ABC):
     places: int = 0
     pairs: int = 0
     pair_outputs: Mapping[str, int] = MappingProxyType({})
+    points: str | None = None
     clocks: tuple[str, ...] = ()
     card_width: ClassVar[int] = 128
+    filter: ClassVar[type | None] = None
 
     # what the core sees
 
@@ -126,19 +135,51 @@ class Modality(ABC):
     def untokens(self, values: dict[str, Tensor], like: State) -> Any:
         """Values by leaf, (B, N, D), and of pairs, (B, N, N, D), as a network output of the shape of ``like``."""
 
-    def couple(self, x: State, noise: State, rng: Stream, mask: Tensor | None = None) -> State:
+    def couple(
+        self,
+        x: State,
+        noise: State,
+        rng: Stream,
+        mask: Tensor | None = None,
+        given: Mapping[str, Tensor] | None = None,
+        apart: Tensor | None = None,
+    ) -> State:
         """Clean states as they meet their noise in training; the states as they are, unless overridden.
 
         Where an object has equivalent states (turned, or with its elements in another order), this is where one of them
-        is chosen: at random, or the one nearest to the noise, for shorter paths.
+        is chosen: at random, or the one nearest to the noise, for shorter paths. What is given, or noised by a clock of
+        its own, must not tell the noise from another: an order of atoms that was chosen by the noise of their positions
+        would, where elements are seen before positions are.
 
         Args:
             x: clean states.
             noise: the states at t = 1 to which each of them will be joined.
             rng: one row for each sample.
             mask: (B, L).
+            given: booleans by leaf of what is shown clean; None for nothing.
+            apart: (B,), samples whose leaves have clocks of their own; None for none.
         """
         return x
+
+    def parts(self, x: State, rng: Stream, mask: Tensor | None, share: float) -> Sequence[Part]:
+        """A batch in training by what is given of it (``objective.given``); see :mod:`langevin.core.parts`.
+
+        Args:
+            x: clean states.
+            rng: one row for each sample.
+            mask: (B, L).
+            share: of samples of which something is given.
+
+        Raises:
+            ValueError: this modality gives no parts.
+        """
+        raise ValueError(
+            f"objective.given: models of {self.name} are not trained with given parts; leave it out"
+        )
+
+    def framed(self, x: State, given: Mapping[str, Tensor], mask: Tensor | None) -> tuple[State, Process]:
+        """Known states in the frame of what is given of them, and the process of that frame; as they are by default."""
+        return x, self.process
 
     def chosen(self, keep: Keep, known: State) -> State:
         """Where ``known`` is kept: booleans by leaf, leading axes of the leaf or all of them.
@@ -160,6 +201,7 @@ class Modality(ABC):
         conditions: Mapping[str, Sequence[Any]],
         like: Any = None,
         keep: Keep | None = None,
+        indices: Sequence[int] | None = None,
     ) -> Samples:
         """Decodes a run into :class:`Samples`.
 
@@ -169,6 +211,7 @@ class Modality(ABC):
             record: how they were made: fields of :class:`Run`, and more that goes to its options.
             conditions: raw values by name, one for each sample.
             like, keep: what was kept, for :meth:`restore`.
+            indices: the number of each sample under the seed; 0, 1, … when None.
         """
         items = self.decode(state, mask)
         if keep is not None:
@@ -186,7 +229,7 @@ class Modality(ABC):
             **{k: v for k, v in given.items() if k in known},
         )
         rows = [{k: v[i] for k, v in conditions.items()} for i in range(len(items))]
-        return Samples(items, self, run, state, mask, rows)
+        return Samples(items, self, run, state, mask, rows, indices)
 
     # what people see
 
@@ -202,6 +245,18 @@ class Modality(ABC):
             ValueError: not a file of this modality; the message names it.
         """
 
+    def read_all(self, path: Path) -> list[Any]:
+        """Every native object in a file, to be measured; a :class:`Failure` in the place of one that cannot be read.
+
+        Raises:
+            ValueError: as :meth:`read`.
+        """
+        return [self.read(path)]
+
+    def files(self, samples: Samples) -> Mapping[str, Callable[[Path], object]]:
+        """What a folder of samples holds beside a file for each and ``samples.json``: a writer by name of the file."""
+        return {}
+
     @abstractmethod
     def picture(self, item: Any) -> Any:
         """A PIL image that shows the object."""
@@ -213,13 +268,45 @@ class Modality(ABC):
         return picture_html(self.picture(item), alt=f"a sample of {self.name}")
 
     def sheet(self, items: Sequence[Any]) -> Any:
-        """A PIL image that shows several objects at once."""
-        from langevin.modalities.sheets import sheet
+        """A PIL image that shows several objects at once; a failure is a box with its reason."""
+        from langevin.modalities.sheets import box, sheet
 
-        return sheet([None if isinstance(item, Failure) else self.picture(item) for item in items])
+        pictures = [None if isinstance(item, Failure) else self.picture(item) for item in items]
+        there = [picture.size for picture in pictures if picture is not None] or [(self.card_width,) * 2]
+        size = max(width for width, _ in there), max(height for _, height in there)
+        return sheet(
+            [
+                box(item.reason, size) if isinstance(item, Failure) else picture
+                for item, picture in zip(items, pictures)
+            ]
+        )
+
+    def test(self, asked: Any) -> Callable[[Any], tuple[bool, Mapping[str, Any]]]:
+        """What tells of native objects, one after the other, whether they pass, and what it measured to tell.
+
+        Args:
+            asked: an instance of :attr:`filter`. The function that is returned may have an attribute ``record``: what
+                is asked, as plain data for ``samples.json``.
+
+        Raises:
+            ValueError: this modality has no measures.
+        """
+        raise ValueError(
+            f"samples of {self.name} have no measures to filter by; give a function of a sample instead"
+        )
+
+    def measure(self, items: Sequence[Any], names: Sequence[str]) -> list[Mapping[str, Any]]:
+        """Measures of each native object by name; nothing of a failure.
+
+        Raises:
+            ValueError: this modality has no measures, or an unknown name.
+        """
+        raise ValueError(f"samples of {self.name} have no measures")
 
     def evaluate(self, items: Sequence[Any], reference: Sequence[Any] | None = None) -> Table | None:
         """Measures of native objects, compared with those of ``reference`` if given.
+
+        A modality whose plugin has an ``evaluation`` takes its fields as keywords.
 
         Args:
             items: native objects; a :class:`Failure` among them counts against them.
@@ -287,6 +374,10 @@ class Plugin:
         defaults: (data set, given keys) -> the configuration of a model for it, in which the given keys stand.
         spec: the modality's :attr:`Modality.spec`.
         autoencoder: (data set, given keys, seed) -> an :class:`Autoencoder` to train; None where there is none.
+        filter: the modality's :attr:`Modality.filter`.
+        evaluation: a dataclass of what may be said about measuring, every field with a default: keywords of
+            :meth:`Modality.evaluate` and flags of ``langevin evaluate``.
+        suffixes: of the files that are known to be of this modality by their names, lower case.
     """
 
     name: str
@@ -296,3 +387,6 @@ class Plugin:
     defaults: Callable[[Any, dict[str, Any]], dict[str, Any]]
     spec: type = NoSpec
     autoencoder: Callable[[Any, dict[str, Any], int], Autoencoder] | None = None
+    filter: type | None = None
+    evaluation: type = NoSpec
+    suffixes: tuple[str, ...] = ()

@@ -20,7 +20,7 @@ from langevin.modalities.base import Modality, Plugin
 __all__ = ["GROUP", "modality_of", "plugin", "plugins", "register"]
 
 GROUP = "langevin.modalities"
-OWN = {"image": "langevin.modalities.image.plugin"}
+OWN = {"image": "langevin.modalities.image.plugin", "molecule": "langevin.modalities.molecule.plugin"}
 
 _REGISTERED: dict[str, Plugin] = {}
 

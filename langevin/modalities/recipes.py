@@ -18,7 +18,7 @@ import math
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from langevin.modalities.samples import plain
+from langevin.modalities.samples import PASSING, plain
 
 if TYPE_CHECKING:
     from langevin.modalities.samples import Samples
@@ -93,6 +93,8 @@ def recipe(samples: Samples) -> tuple[str, bool]:
     add("steps", None if explicit else run.steps)
     add("grid", run.grid, "grids")
     add("guidance", run.guidance, "guidance")
+    if options.get("temperature") != 1 and "reward" not in options:  # steer has the model's own
+        add("temperature", options.get("temperature"))
     add(
         "negative",
         None if run.negative is None else {k: _first(plain(v), count) for k, v in run.negative.items()},
@@ -105,6 +107,14 @@ def recipe(samples: Samples) -> tuple[str, bool]:
         arguments.insert(0, arguments.pop())
         add("particles", run.particles)
         add("strength", options.get("reward_strength"))
+    passing = options.get("passing")
+    if passing:
+        verb, arguments[0] = "passing", str(passing["wanted"])
+        add("test", passing.get("function"))
+        for name in passing:
+            if name not in (*PASSING, "function"):
+                add(name, plain(passing[name]))
+        add("draws", passing["draws"])
     call = f"samples = model.{verb}({', '.join(arguments)})"
     if len(call) > _WIDTH:
         call = f"samples = model.{verb}(\n    " + ",\n    ".join(arguments) + ",\n)"
@@ -115,7 +125,8 @@ def recipe(samples: Samples) -> tuple[str, bool]:
     lines += [] if options.get("unsaved") else [f"model = lv.load({', '.join(load)})"]
     lines += [f"# {' '.join(note.split())}" for note in notes]
     lines += [call, "samples.save('out/')"]
-    if samples.indices != tuple(range(count)):
+    whole = len(samples) == passing["passed"] if passing else samples.indices == tuple(range(count))
+    if not whole:
         lines.append(f"# shown here: those numbered {', '.join(map(str, samples.indices))}")
     return "\n".join(lines), not notes
 

@@ -9,6 +9,10 @@ A folder of samples holds the native files and ``samples.json``, one object:
     versions, licence, attribution                                      of the software, of the weights
     samples       [{file, index, condition}], ``file`` relative to the folder; null, with ``failure``,
                   where a state could not be decoded
+    files         names of what a modality writes about all of them together, if it does
+
+Where samples were drawn until enough passed a test, the option ``passing`` says what was asked (filter …), how many were
+wanted, passed and drawn, and the numbers and reasons of those among them that could not be decoded.
 
 ``index`` is the number of the sample under its seed: the same model, settings, seed and index give the
 same sample whatever else was in the batch. Settings are names, values, or nodes {name, …}; what only the caller
@@ -20,7 +24,7 @@ from __future__ import annotations
 import functools
 import json
 import platform
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from html import escape
 from pathlib import Path
@@ -28,6 +32,7 @@ from typing import TYPE_CHECKING, Any, overload
 
 from langevin import __version__
 from langevin.folders import FolderError, read_text, together
+from langevin.tables import shown
 
 if TYPE_CHECKING:
     from langevin.modalities.base import Modality
@@ -39,6 +44,15 @@ __all__ = ["MANIFEST", "Failure", "Run", "Samples", "plain", "read_manifest"]
 MANIFEST = "samples.json"
 FORMAT = 1
 SHOWN = 64  # samples in a notebook's or a report's gallery
+_EACH = ("items", "conditions", "indices", "scores")  # of Samples, one for each
+PASSING = (
+    "wanted",
+    "draws",
+    "drawn",
+    "passed",
+    "stopped",
+    "failures",
+)  # of the option, beside what was asked
 
 
 @dataclass(frozen=True)
@@ -66,7 +80,7 @@ class Run:
         network_rows: rows that passed the network, over all samples, every branch of a guidance counted.
         backward_passes: gradients that guidance took for one sample; the most of any batch likewise.
         particles: per sample.
-        options: what else was asked for (start, strength, keep, noise, reward …).
+        options: what else was asked for (start, strength, keep, noise, reward, passing …).
         licence: of the weights, as SPDX.
         attribution: to be given with the samples.
     """
@@ -107,9 +121,10 @@ class Samples(Sequence[Any]):
         mask: (B, L), True on real elements, or None.
         conditions: by name, for each sample; empty when None.
         indices: the number of each sample under the seed; 0, 1, … when None.
+        scores: what was measured of each on the way, by name; empty when None.
 
     Raises:
-        ValueError: another number of conditions or indices than of items.
+        ValueError: another number of conditions, indices or scores than of items.
     """
 
     def __init__(
@@ -121,6 +136,7 @@ class Samples(Sequence[Any]):
         mask: Any = None,
         conditions: Sequence[Mapping[str, Any]] | None = None,
         indices: Sequence[int] | None = None,
+        scores: Sequence[Mapping[str, Any]] | None = None,
     ) -> None:
         self.items, self.modality, self.run = tuple(items), modality, run or Run(modality=modality.name)
         self.state, self.mask = state, mask
@@ -128,9 +144,10 @@ class Samples(Sequence[Any]):
             tuple({} for _ in self.items) if conditions is None else tuple(map(dict, conditions))
         )
         self.indices = tuple(range(len(self.items))) if indices is None else tuple(indices)
-        for what, values in (("conditions", self.conditions), ("indices", self.indices)):
-            if len(values) != len(self.items):
-                raise ValueError(f"{len(self.items)} samples cannot have {len(values)} {what}")
+        self.scores = tuple({} for _ in self.items) if scores is None else tuple(map(dict, scores))
+        for what in ("conditions", "indices", "scores"):
+            if len(getattr(self, what)) != len(self.items):
+                raise ValueError(f"{len(self.items)} samples cannot have {len(getattr(self, what))} {what}")
 
     def __len__(self) -> int:
         return len(self.items)
@@ -145,24 +162,32 @@ class Samples(Sequence[Any]):
     def __getitem__(self, index: int | slice) -> Any:
         """A native object; a slice gives Samples."""
         if isinstance(index, slice):
-            return self._rows(list(range(len(self))[index]))
+            return self.chosen(range(len(self))[index])
         return self.items[index]
 
     @property
     def valid(self) -> Samples:
         """Those that could be decoded."""
-        return self._rows([k for k, item in enumerate(self.items) if not isinstance(item, Failure)])
+        return self.chosen([k for k, item in enumerate(self.items) if not isinstance(item, Failure)])
 
     @property
     def failures(self) -> Samples:
         """Those that could not."""
-        return self._rows([k for k, item in enumerate(self.items) if isinstance(item, Failure)])
+        return self.chosen([k for k, item in enumerate(self.items) if isinstance(item, Failure)])
 
     def __repr__(self) -> str:
         failed = f", {len(self.failures)} failed" if len(self.failures) else ""
         return f"Samples({len(self)} of {self.run.model or self.modality.name}{failed})"
 
-    def _rows(self, rows: list[int]) -> Samples:
+    def chosen(self, rows: Iterable[int], scores: Sequence[Mapping[str, Any]] | None = None) -> Samples:
+        """Some of them, by their places here.
+
+        Args:
+            rows: places, in the order that they shall have.
+            scores: what was measured of each, beside what had been.
+        """
+        rows = list(rows)
+
         def take(value: Any) -> Any:
             if isinstance(value, dict):
                 return {name: take(leaf) for name, leaf in value.items()}
@@ -176,7 +201,40 @@ class Samples(Sequence[Any]):
             take(self.mask),
             [self.conditions[k] for k in rows],
             [self.indices[k] for k in rows],
+            [{**self.scores[k], **({} if scores is None else scores[place])} for place, k in enumerate(rows)],
         )
+
+    def joined(self, others: Sequence[Samples], options: Mapping[str, Any] | None = None) -> Samples:
+        """These and others of the same model and settings, as one run.
+
+        Args:
+            others: what follows, in order.
+            options: to be added to those of the run.
+        """
+        from langevin.core.batches import join
+
+        parts = [self, *others]
+        run = replace(
+            self.run,
+            evaluations=max(
+                (p.run.evaluations for p in parts if p.run.evaluations is not None), default=None
+            ),
+            network_rows=sum(p.run.network_rows or 0 for p in parts) or None,
+            backward_passes=max(p.run.backward_passes for p in parts),
+            options={**self.run.options, **(options or {})},
+        )
+        every = {name: [row for p in parts for row in getattr(p, name)] for name in _EACH}
+        full = [p for p in parts if len(p)] or parts[:1]  # ragged states of no samples have a width too
+        state, mask = (join([getattr(p, name) for p in full]) for name in ("state", "mask"))
+        return Samples(every.pop("items"), self.modality, run, state, mask, **every)
+
+    def measured(self, *names: str) -> Samples:
+        """The same samples with more scores: the modality's measures of these names.
+
+        Raises:
+            ValueError: the modality has no measures, or an unknown name.
+        """
+        return self.chosen(range(len(self)), self.modality.measure(self.items, names))
 
     def manifest(self) -> dict[str, Any]:
         """What ``samples.json`` holds."""
@@ -187,7 +245,9 @@ class Samples(Sequence[Any]):
             reason = {"failure": item.reason} if failed else {}
             entries.append({**entry, "condition": plain(condition), **reason})
         run = {f.name: plain(getattr(self.run, f.name)) for f in fields(self.run)}
-        return {"format": FORMAT, **run, "versions": _versions(), "samples": entries}
+        more = sorted(self.modality.files(self))
+        about = {"files": more} if more else {}
+        return {"format": FORMAT, **run, "versions": _versions(), "samples": entries, **about}
 
     def save(self, folder: str | Path, overwrite: bool = False) -> list[Path]:
         """Write native files and ``samples.json``, all or none.
@@ -198,7 +258,7 @@ class Samples(Sequence[Any]):
                 replaced.
 
         Returns:
-            The paths of the native files.
+            The paths of the native files, then those of what the modality writes about all of them together.
 
         Raises:
             FileExistsError: the folder holds another run, or files of the same names that belong to none.
@@ -209,9 +269,13 @@ class Samples(Sequence[Any]):
             raise FileExistsError(
                 f"{folder} holds {described(earlier)}; choose another folder, or overwrite them"
             )
-        listed = {entry["file"] for entry in (earlier or {"samples": []})["samples"] if entry["file"]}
+        earlier = earlier or {"samples": []}
+        listed = {entry["file"] for entry in earlier["samples"] if entry["file"]} | set(
+            earlier.get("files", ())
+        )
         names = [entry["file"] for entry in manifest["samples"]]
-        for name in names:
+        more = self.modality.files(self)
+        for name in [*names, *more]:
             if name is not None and name not in listed and (folder / name).exists():
                 raise FileExistsError(
                     f"{folder / name} is there already and belongs to no samples.json; it stays"
@@ -221,10 +285,12 @@ class Samples(Sequence[Any]):
             for item, name in zip(self.items, names):
                 if name is not None:
                     write(folder / name, functools.partial(self.modality.save, item))
+            for name, content in more.items():
+                write(folder / name, content)
             write(folder / MANIFEST, json.dumps(manifest, ensure_ascii=False, indent=1) + "\n")
-        for name in listed - set(names):
+        for name in listed - {*names, *more}:
             (folder / name).unlink(missing_ok=True)
-        return [folder / name for name in names if name is not None]
+        return [folder / name for name in [*names, *more] if name is not None]
 
     def figures(self, limit: int | None = SHOWN) -> list[Figure]:
         """A card for each of the first ``limit`` samples."""
@@ -246,6 +312,7 @@ class Samples(Sequence[Any]):
         from langevin.report import Code, Gallery, Page, Section
 
         run, failed = self.run, len(self.failures)
+        passing = run.options.get("passing")
         if metrics is None and len(self.valid):
             metrics = self.modality.evaluate(list(self))
         facts = {
@@ -256,10 +323,14 @@ class Samples(Sequence[Any]):
             "evaluations": run.evaluations,
             "guidance": None if run.guidance is None else written(run.guidance),
             "seed": run.seed,
+            "passed": f"{passing['passed']} of {passing['drawn']} drawn" if passing else None,
         }
         more = f" The first {SHOWN} of {len(self)} are shown." if len(self) > SHOWN else ""
         whole = self.indices == tuple(range(len(self)))
         about = "Consecutive samples of one seed, none left out." if whole else "A selection from one seed."
+        if passing:
+            asked = {name: passing[name] for name in passing if name not in PASSING}
+            about = f"Samples of one seed that passed a test: {'; '.join(f'{k} {shown(v)}' for k, v in asked.items())}."
         sections = [Section("Samples", about + more, (Gallery(self.figures(), self.modality.card_width),))]
         if metrics is not None:
             sections.append(Section("Metrics", metrics.caption, (replace(metrics, caption=""),)))
@@ -282,12 +353,14 @@ class Samples(Sequence[Any]):
         return self.page(title, metrics).write(path)
 
     def _repr_html_(self) -> str:
+        from langevin.report import once
+
         cards = "".join(
             f'<div style="flex:0 0 {self.modality.card_width}px;font:12px sans-serif">{figure.html}'
             f'<div style="opacity:.7">{escape(figure.caption)}</div></div>'
             for figure in self.figures()
         )
-        return f'<div style="display:flex;flex-wrap:wrap;gap:8px">{cards}</div>'
+        return once(f'<div style="display:flex;flex-wrap:wrap;gap:8px">{cards}</div>')
 
 
 def read_manifest(folder: str | Path) -> dict[str, Any]:
@@ -300,6 +373,7 @@ def read_manifest(folder: str | Path) -> dict[str, Any]:
     try:
         manifest = json.loads(read_text(folder, MANIFEST, limit=64 << 20))
         files = [entry["file"] for entry in manifest["samples"]]
+        more = list(manifest.get("files", ()))
         version = manifest["format"]
     except FolderError:
         raise
@@ -307,9 +381,11 @@ def read_manifest(folder: str | Path) -> dict[str, Any]:
         raise FolderError(f"{path} is not a list of samples ({type(error).__name__})") from None
     if version != FORMAT:
         raise FolderError(f"{path} is of format {version!r}; this version reads {FORMAT}")
-    if not all(file is None or isinstance(file, str) for file in files):
+    if not all(file is None or isinstance(file, str) for file in files) or not all(
+        isinstance(file, str) for file in more
+    ):
         raise FolderError(f"{path} is not a list of samples: a file is a name or null")
-    for file in files:
+    for file in [*files, *more]:
         if file is not None and (Path(file).name != file or "\\" in file or file in ("", ".", "..")):
             raise FolderError(f"{path} names {file!r}, which is not a file in the folder")
     return manifest

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import pytest
@@ -275,13 +275,14 @@ def test_the_learned_uncertainty_makes_every_noise_level_count_alike() -> None:
 def test_clocks_are_drawn_together_apart_or_both() -> None:
     process, objective = Product(a=Gaussian(), b=Discrete(3)), Objective(times=UniformTimes())
     rng = Stream.of(0, 4000)
-    common = draw_times(objective, process, rng)
-    assert isinstance(common, Tensor) and common.shape == (4000,)
-    half = draw_times(objective, process, rng, independent=0.5)
+    common, none = draw_times(objective, process, rng)
+    assert isinstance(common, Tensor) and common.shape == (4000,) and none is None
+    half, own = draw_times(replace(objective, independent=0.5), process, rng)
     assert isinstance(half, dict)
     a, b = half["a"], half["b"]
     assert isinstance(a, Tensor) and isinstance(b, Tensor)
     together = a == b
+    assert own is not None and torch.equal(together, ~own)
     assert abs(float(together.double().mean()) - 0.5) < 4 * 0.5 / math.sqrt(4000)
     assert torch.equal(a[together], common[together])
     apart = torch.corrcoef(torch.stack([a[~together], b[~together]]))[0, 1]
@@ -404,7 +405,7 @@ def test_training_times_keep_away_from_where_a_target_is_infinite(name: str, kin
 
 def test_independent_clocks_keep_away_from_the_ends_too() -> None:
     process, objective = Product(a=Gaussian(VP()), b=Discrete(3, SigmoidSchedule())), Objective(times=Ends())
-    times = draw_times(objective, process, RNG, independent=0.5)
+    times, _ = draw_times(replace(objective, independent=0.5), process, RNG)
     assert isinstance(times, dict) and all(float(t.min()) > 0 and float(t.max()) < 1 for t in times.values())  # type: ignore[union-attr]
 
 

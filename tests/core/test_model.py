@@ -310,9 +310,22 @@ def test_a_saved_model_draws_what_it_drew(model: lv.Model, tmp_path) -> None:  #
 def test_weights_that_do_not_fit_are_refused_by_name(model: lv.Model, tmp_path) -> None:  # type: ignore[no-untyped-def]
     model.save(tmp_path / "m")
     config = (tmp_path / "m" / "config.yaml").read_text()
-    (tmp_path / "m" / "config.yaml").write_text(config.replace("depth: 2", "depth: 3"))
-    with pytest.raises(lv.FolderError, match=r"do not fit.*backbone\.blocks\.2"):
+    (tmp_path / "m" / "config.yaml").write_text(config.replace("depth: 2", "depth: 1"))
+    with pytest.raises(lv.FolderError, match=r"do not fit.*backbone\.blocks\.1"):
         lv.load(tmp_path / "m")
     (tmp_path / "m" / "config.yaml").write_text(config.replace("name: dit", "name: dti"))
     with pytest.raises(lv.FolderError, match="did you mean 'dit'"):
         lv.load(tmp_path / "m")
+
+
+def test_an_item_may_lack_a_condition(model: lv.Model, picture: Image.Image) -> None:
+    def losses(labels: list[int | None], rate: float = 0.0) -> torch.Tensor:
+        model.drop["label"] = rate
+        return model.loss([picture] * 3, {"label": labels}, lv.Stream.of(0, 3))[0].detach()
+
+    whole, none, some = losses([0, 1, 2]), losses([None] * 3), losses([0, None, 2])
+    torch.testing.assert_close(some[[0, 2]], whole[[0, 2]])
+    torch.testing.assert_close(some[1], none[1])
+    assert not torch.allclose(whole[1], none[1])
+    torch.testing.assert_close(none, losses([0, 1, 2], rate=1.0))  # as where it is dropped
+    model.drop["label"] = 0.1

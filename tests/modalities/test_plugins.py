@@ -42,7 +42,7 @@ class Pairs(lv.Modality):
     def tokens(self, state: Any, mask: Any = None) -> Tokens:
         return Tokens({"": state[:, None]}, torch.zeros(1, 1, 1), mask)
 
-    def untokens(self, values: Any, like: Any, pair: Any = None) -> Any:
+    def untokens(self, values: Any, like: Any) -> Any:
         return values[""][:, 0]
 
     def save(self, item: Any, path: Path) -> None:

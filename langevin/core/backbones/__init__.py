@@ -2,8 +2,9 @@
 
     DiT      one stream of tokens, steered by a vector, asking a context by cross-attention
     MMDiT    tokens and context in one attention, each with its own weights
+    EGNN     points in space and what is known of them, equivariant under motions of space
 
-Both take (tokens, vector, positions, mask, pair, context, context_mask, second, features) and return an
+All take (tokens, vector, positions, mask, pair, context, context_mask, second, features) and return an
 `Output`. Neither embeds its input nor reads out its answer: `TimeEmbedding` makes the vector, and
 `FinalLayer` turns tokens into an answer; `PairEmbedding` and `PairHead` do the same for pairs.
 """
@@ -11,12 +12,14 @@ Both take (tokens, vector, positions, mask, pair, context, context_mask, second,
 from __future__ import annotations
 
 from .dit import Block, DiT, Output
+from .egnn import EGNN
 from .layers import FinalLayer
 from .mmdit import MMDiT
 from .pair import PairEmbedding, PairHead
 from .timestep import TimeEmbedding, sinusoidal
 
 __all__ = [
+    "EGNN",
     "Block",
     "DiT",
     "FinalLayer",

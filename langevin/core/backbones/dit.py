@@ -52,11 +52,13 @@ class Output:
         tokens: (B, N, D).
         pair: (B, N, N, P), or None where no pairs went in.
         features: the intermediate tokens asked for, by name, each (B, N, D).
+        displacement: (B, N, p), how far the points of space moved; None of a backbone that moves none.
     """
 
     tokens: Tensor
     pair: Tensor | None = None
     features: dict[str, Tensor] = field(default_factory=dict)
+    displacement: Tensor | None = None
 
 
 def add_second(vector: Tensor, second: Tensor | None, layer: nn.Module | None) -> Tensor:

@@ -15,6 +15,7 @@ compose                      several conditions at once, each with its weight
 classifier                   by the gradient of a log-probability of x_t or of x̂
 dynamic_threshold, static_…  clean estimates kept in the range of the data
 known                        the clean value of some elements is given: inpainting and its kin
+given                        the same, shown clean at time 0, for models that were trained so
 temperature                  beliefs about classes made sharper
 ============================ =================================================================================
 """
@@ -27,6 +28,7 @@ from langevin.core.guidance.base import Guidance, Guided, Question, answer, chai
 from langevin.core.guidance.classifier import Classifier, classifier
 from langevin.core.guidance.classifier_free import CFG, Contrast, cfg
 from langevin.core.guidance.composition import Composed, compose
+from langevin.core.guidance.given import Given, given
 from langevin.core.guidance.known import Known, known
 from langevin.core.guidance.projected import APG, apg
 from langevin.core.guidance.temperature import Temperature, temperature
@@ -61,6 +63,7 @@ __all__ = [
     "Composed",
     "Contrast",
     "DynamicThreshold",
+    "Given",
     "Guidance",
     "Guided",
     "Known",
@@ -76,6 +79,7 @@ __all__ = [
     "classifier",
     "compose",
     "dynamic_threshold",
+    "given",
     "guided",
     "known",
     "static_threshold",

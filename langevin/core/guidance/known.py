@@ -52,7 +52,7 @@ class Known(Guidance):
         return [self._corrected(inner.process, belief, q) for belief in beliefs], memory
 
     def at(self, index: Index, total: int) -> Known:
-        return Known(_rows(self.x, index, total), _rows(self.chosen, index, total))
+        return replace(self, x=_rows(self.x, index, total), chosen=_rows(self.chosen, index, total))
 
     def _corrected(self, process: Process, belief: Posterior, q: Question) -> Posterior:
         parts, states, values = dict(split(belief)), split(q.x_t), split(self.x)

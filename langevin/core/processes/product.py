@@ -26,7 +26,7 @@ class Product(Process):
     """``Product(positions=Gaussian(centred=True), types=Discrete(5))``: a process of states ``{"positions", "types"}``.
 
     A time is one clock for all leaves, or a dict of clocks by leaf. Parametrisations and losses are given by leaf, in a
-    dict, or for all alike.
+    dict, or for all alike; so is the mask of a loss.
 
     Raises:
         ValueError: no leaves.
@@ -102,7 +102,7 @@ class Product(Process):
         t: Times,
         rng: Stream,
         kind: Any = None,
-        mask: Tensor | None = None,
+        mask: Any = None,
     ) -> dict[str, Tensor]:
         return {
             name: leaf.loss(
@@ -112,7 +112,7 @@ class Product(Process):
                 of_leaf(t, name),
                 rng.fold(name),
                 _by_leaf(kind, name, leaf),
-                mask,
+                mask[name] if isinstance(mask, dict) else mask,
             )
             for name, leaf in self._leaves.items()
         }

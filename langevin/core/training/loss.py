@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from langevin.core.batches import pick
+from langevin.core.conditioning import Embedded
 from langevin.core.denoiser import Denoiser
 from langevin.core.losses import NEAREST, Objective
-from langevin.core.processes import Process, State, join
+from langevin.core.parts import Part, clocks, unknown_of
+from langevin.core.processes import Process, State, join, split
 from langevin.core.rng import Stream
 from langevin.core.times import Times
 
@@ -18,67 +22,106 @@ __all__ = ["draw_times", "losses"]
 
 
 def draw_times(
-    objective: Objective,
-    process: Process,
-    rng: Stream,
-    rows: tuple[int, int] | None = None,
-    independent: float = 0.0,
-) -> Times:
-    """Training times (B,), or a dict of them by leaf where clocks are drawn independently for a share of the samples.
+    objective: Objective, process: Process, rng: Stream, rows: tuple[int, int] | None = None
+) -> tuple[Times, Tensor | None]:
+    """Training times (B,), or a dict of them by leaf, and which samples have a clock for every leaf (None for none).
 
     They keep :data:`~langevin.core.losses.NEAREST` away from 0 and 1, where a target may be infinite.
 
     Args:
-        objective: holds the density of times.
+        objective: holds the density of times, and the share of samples whose leaves have clocks of their own.
         process: names the leaves.
         rng: one row for each sample.
         rows: (first, total) of these rows in a batch that processes share.
-        independent: share of samples whose leaves have clocks of their own; 0 gives one clock.
     """
 
     def drawn(key: Stream) -> Tensor:
         return objective.times(key, rows).clamp(NEAREST, 1 - NEAREST)
 
     common = drawn(rng.fold("time"))
-    if not independent:
-        return common
-    own = rng.fold("independent").uniform((len(rng),)) < independent
-    return {name: torch.where(own, drawn(rng.fold("time", name)), common) for name in process.leaves}
+    if not objective.independent:
+        return common, None
+    own = rng.fold("independent").uniform((len(rng),)) < objective.independent
+    return {name: torch.where(own, drawn(rng.fold("time", name)), common) for name in process.leaves}, own
 
 
 def losses(
     denoiser: Denoiser,
     objective: Objective,
     x: State,
-    condition: Mapping[str, Any],
+    condition: Mapping[str, Embedded],
     rng: Stream,
     mask: Tensor | None = None,
     rows: tuple[int, int] | None = None,
-    independent: float = 0.0,
-    couple: Callable[[State, State, Stream, Tensor | None], State] | None = None,
+    couple: Callable[..., State] | None = None,
+    parts: Callable[[State, Stream, Tensor | None, float], Sequence[Part]] | None = None,
 ) -> tuple[Tensor, dict[str, Tensor], Times]:
     """The loss of each sample (B,), its parts by leaf, and the times that were drawn.
 
     Args:
         denoiser: what is trained.
-        objective: target, times and weighting.
+        objective: target, times and weighting, and the shares of independent clocks and of given parts.
         x: clean states.
         condition: embeddings, with some rows already replaced by the null.
         rng: one row for each sample; the same key gives the same times and noise.
         mask: (B, L), True on real elements.
         rows: (first, total) of these rows in a batch that processes share.
-        independent: share of samples with a clock for every leaf.
-        couple: chooses among equivalent clean states, given the noise that each will meet.
+        couple: (x, noise, rng, mask, given, apart) ↦ one among equivalent clean states, given the noise that each will
+            meet; see :meth:`langevin.modalities.base.Modality.couple`.
+        parts: (x, rng, mask, share) ↦ the batch by what is given of it; needed where ``objective.given`` is not 0.
     """
     process = denoiser.process
-    t = draw_times(objective, process, rng, rows, independent)
+    t, apart = draw_times(objective, process, rng, rows)
+    if not objective.given or parts is None:
+        whole = Part(torch.arange(len(rng)), x, None, process)
+        each = _loss(denoiser, objective, whole, t, condition, rng, mask, apart, couple)
+    else:
+        each = {}
+        for part in parts(x, rng.fold("part"), mask, objective.given):
+            i = part.rows
+            some = {name: value.select(i) for name, value in condition.items()}
+            own = _loss(
+                denoiser,
+                objective,
+                part,
+                pick(t, i),
+                some,
+                rng.rows(i),
+                pick(mask, i),
+                pick(apart, i),
+                couple,
+            )
+            for name, loss in split(own).items():
+                total = each.setdefault(name, loss.new_zeros(len(rng)))
+                each[name] = total.index_put((i.to(loss.device),), loss)
+        each = join(process, each)
+    total, by_leaf = objective.total(process, each, t)
+    return total, by_leaf, t
+
+
+def _loss(
+    denoiser: Denoiser,
+    objective: Objective,
+    part: Part,
+    t: Times,
+    condition: Mapping[str, Embedded],
+    rng: Stream,
+    mask: Tensor | None,
+    apart: Tensor | None,
+    couple: Callable[..., State] | None,
+) -> Any:
+    """The loss of one part of a batch by leaf, before weighting."""
+    process, x, given = part.process, part.x, part.given
+    if process is not denoiser.process:
+        denoiser = replace(denoiser, process=process)  # type: ignore[type-var]
     key = rng.fold("corrupt")
     if couple is not None:
-        x = couple(
-            x, process.prior(x, key, mask), rng.fold("couple"), mask
-        )  # the noise that corrupt draws again
+        noise = process.prior(x, key, mask)  # what corrupt draws again
+        x = couple(x, noise, rng.fold("couple"), mask, given, apart)
+    unknown: Any = mask
+    if given is not None:
+        t = clocks(process, t, given, len(rng))
+        unknown = unknown_of(process, x, given, mask)
     x_t = process.corrupt(x, t, key, mask=mask)
     posterior, _ = denoiser(x_t, t, condition, mask)
-    each = process.loss(posterior, x, x_t, t, key, join(process, objective.kinds(process)), mask)
-    total, parts = objective.total(process, each, t)
-    return total, parts, t
+    return process.loss(posterior, x, x_t, t, key, join(process, objective.kinds(process)), unknown)

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
 
@@ -27,7 +29,9 @@ def test_classes_are_drawn_from_the_power_of_their_belief() -> None:
     wanted = plain["types"].probabilities ** 2
     torch.testing.assert_close(sharp["types"].probabilities, wanted / wanted.sum(-1, keepdim=True))
     assert torch.equal(sharp["positions"].x, plain["positions"].x)
-    other = lv.guidance.temperature(0.5, leaves=["positions"])(DENOISER)(x_t, 0.6)[0]
+    named = lv.guidance.temperature({"types": 0.5})(DENOISER)(x_t, 0.6)[0]
+    assert isinstance(named, dict) and torch.equal(named["types"].logits, sharp["types"].logits)
+    other = lv.guidance.temperature({})(DENOISER)(x_t, 0.6)[0]
     assert isinstance(other, dict) and isinstance(other["types"], Categorical)
     assert torch.equal(other["types"].logits, plain["types"].logits)
 
@@ -46,12 +50,13 @@ def test_at_one_it_changes_nothing_and_near_zero_it_takes_the_likeliest() -> Non
     assert (drawn(0.01) != 1).all()  # class 1 is nowhere the likeliest
 
 
-@pytest.mark.parametrize("value", [0.0, -1.0, float("nan"), float("inf")])
-def test_a_temperature_that_cannot_be_is_refused(value: float) -> None:
+@pytest.mark.parametrize("value", [0.0, -1.0, float("nan"), float("inf"), True, "warm", {"types": 0.0}])
+def test_a_temperature_that_cannot_be_is_refused(value: Any) -> None:
     with pytest.raises(ValueError, match="a temperature must be a positive number"):
         lv.guidance.temperature(value)
 
 
-def test_an_unknown_leaf_is_named() -> None:
-    with pytest.raises(KeyError, match="no_such"):
-        lv.guidance.temperature(0.5, leaves=["no_such"])(DENOISER)
+@pytest.mark.parametrize("name", ["no_such", "positions"])
+def test_a_name_that_is_no_leaf_of_classes_is_refused(name: str) -> None:
+    with pytest.raises(ValueError, match=f"unknown leaf of classes '{name}'.*types"):
+        lv.guidance.temperature({name: 0.5})(DENOISER)
