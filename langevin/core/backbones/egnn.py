@@ -14,10 +14,10 @@ rotation of them, or a reflection, rotates or reflects the displacement and leav
 tokens and pairs that come in are invariant. So the network cannot tell a molecule from its mirror image.
 
 Blocks read LN(h) (1 + scale) + shift, where scale and shift are linear in SiLU(vector), as in a DiT with one projection
-for all blocks. W starts at zero and C near zero: a new network moves no point by more than about 0.001.
+for all blocks. W starts at zero and C near zero: a new network hardly moves points that lie a few units apart.
 
-References: Satorras et al. 2021 (EGNN, arXiv:2102.09844, eq. 3–6, 8 and appendix C); Hoogeboom et al. 2022 (EDM,
-arXiv:2203.17003, appendix B: attention, d + 1, tanh, r = 15, 9 blocks of 256 channels). Ours: distances as logarithms, the
+References: Satorras et al. 2021 (EGNN, arXiv:2102.09844, eq. 3–6, §3.3 for attention); Hoogeboom et al. 2022 (EDM,
+arXiv:2203.17003: attention, d + 1, tanh, r = 15, 9 blocks of 256 channels). Ours: distances as logarithms, the
 normalisation and steering of tokens (in EDM time is one feature of them), and the change of the pairs.
 """
 
@@ -135,8 +135,8 @@ class EGNN(nn.Module):
         width: channels D of tokens and vector.
         depth: number of blocks L.
         pair_width: channels P of pair features; 0 for none.
-        neighbours: n, by which sums over neighbours are divided: about as many as there are, and the same for all
-            sizes, so that a token knows how many it has.
+        neighbours: n, by which sums over neighbours are divided; one number for all sizes, so that a token knows how
+            many it has. EDM takes 1 for QM9; hundreds of points need more.
         reach: r, how far a line between two points can move one of them, in units of 1 / n and of the positions.
         second_time: take a second time vector, added through a layer that starts at zero.
         eps: of the LayerNorms.
@@ -153,7 +153,7 @@ class EGNN(nn.Module):
         depth: int = 9,
         *,
         pair_width: int = 0,
-        neighbours: float = 16.0,
+        neighbours: float = 4.0,
         reach: float = 15.0,
         second_time: bool = False,
         eps: float = 1e-6,

@@ -142,7 +142,7 @@ def test_a_new_model_hardly_moves_points_and_leaves_pairs():
     model = build("pair", awake=False)
     given = inputs(model)
     out = model(**given)
-    assert 0 < out.displacement.abs().max() < 0.01
+    assert 0 < out.displacement.abs().max() < 0.05
     torch.testing.assert_close(out.pair, given["pair"], rtol=0, atol=0)
 
 
