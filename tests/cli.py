@@ -13,6 +13,7 @@ import pytest
 import torch
 
 import langevin
+import langevin.cli.evaluate  # before its names are replaced, or the replacement would be what is put back
 from langevin import folders, hub
 from langevin.modalities import plugins
 from langevin.modalities.base import Run, Samples

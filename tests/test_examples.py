@@ -155,3 +155,13 @@ def test_molecules_are_drawn_judged_and_varied(tmp_path: Path) -> None:
     out = tmp_path / "runs/molecules"
     assert looks_drawn(out / "sound.png") and (out / "report.html").stat().st_size > 10_000
     assert (out / "sound.sdf").read_text().count("$$$$") >= 16
+
+
+@pytest.mark.slow
+@pytest.mark.skipif("molecule-qm9" not in hub.names(), reason="molecule-qm9 does not ship")
+def test_the_rest_of_molecules_is_drawn(tmp_path: Path) -> None:
+    output = run("molecule_parts.py", tmp_path)
+    lines = dict(line.split(": ", 1) for line in output.splitlines() if ": " in line)
+    assert set(lines) == {"geometry", "bonds", "grown", "relinked"}
+    assert lines["geometry"].endswith("C[C@H](O)C(N)=O") and lines["bonds"].endswith("C[C@H](N)C(=O)O")
+    assert looks_drawn(tmp_path / "runs/molecule-parts/geometry.png")
