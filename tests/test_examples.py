@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -165,3 +166,14 @@ def test_the_rest_of_molecules_is_drawn(tmp_path: Path) -> None:
     assert set(lines) == {"geometry", "bonds", "grown", "relinked"}
     assert lines["geometry"].endswith("C[C@H](O)C(N)=O") and lines["bonds"].endswith("C[C@H](N)C(=O)O")
     assert looks_drawn(tmp_path / "runs/molecule-parts/geometry.png")
+
+
+@pytest.mark.slow
+@pytest.mark.skipif("molecule-qm9-heavy" not in hub.names(), reason="molecule-qm9-heavy does not ship")
+def test_steering_brings_molecules_nearer_to_the_target_than_plain_samples(tmp_path: Path) -> None:
+    output = run("steer_molecules.py", tmp_path)
+    plain = [float(x) for x in re.findall(r"plain (-?[\d.]+)", output)]
+    steered = [float(x) for x in re.findall(r"steered: mean (-?[\d.]+)", output)]
+    assert len(plain) == len(steered) == 2
+    assert steered[0] > plain[0] + 0.3 and steered[1] > plain[1] - 0.03
+    assert (tmp_path / "runs/steered/QED/molecules.sdf").exists()

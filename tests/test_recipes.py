@@ -184,7 +184,13 @@ def steered(model: lv.Model) -> tuple[Samples, dict[str, Any]]:
 
 @filled
 def steered_otherwise(model: lv.Model) -> tuple[Samples, dict[str, Any]]:
-    how = {"sampler": "dpm++2m-sde", "negative": {"label": 2}, "guidance": 3.0, "grid": "uniform"}
+    how = {
+        "sampler": "dpm++2m-sde",
+        "negative": {"label": 2},
+        "guidance": 3.0,
+        "grid": "uniform",
+        "begin": 0.6,
+    }
     return model.steer(brightness, 2, particles=2, label=1, **how), {"reward": brightness}
 
 

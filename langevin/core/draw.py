@@ -81,6 +81,7 @@ class Draw:
         particles: of each sample, under a reward.
         reward: of clean states, one number for each particle, given (states, mask); None for none.
         strength: of the reward.
+        reward_from: time from which on it counts.
         first: number of the first sample under the seed.
     """
 
@@ -98,6 +99,7 @@ class Draw:
     particles: int = 1
     reward: Callable[[State, Tensor | None], Tensor] | None = None
     strength: float = 1.0
+    reward_from: float = 1.0
     first: int = 0
 
     def all(self, size: int, counter: Counter, progress: bool | None) -> tuple[State, Tensor | None]:
@@ -167,7 +169,13 @@ class Draw:
     def _steered(self, inner: Sampler, mask: Tensor | None) -> Particles:
         reward = self.reward
         assert reward is not None
-        return Particles(lambda x: reward(to(x, "cpu"), mask), self.particles, inner, self.strength)
+        return Particles(
+            lambda x: reward(to(x, "cpu"), mask),
+            self.particles,
+            inner,
+            self.strength,
+            begin=self.reward_from,
+        )
 
     def record(self, counter: Counter) -> dict[str, Any]:
         """How the samples were made, for the modality's ``collect``."""

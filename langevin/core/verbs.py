@@ -140,6 +140,7 @@ def steer(
     *,
     particles: int = 8,
     strength: float = 1.0,
+    begin: float = 1.0,
     steps: int | None = None,
     sampler: str | Sampler | None = None,
     grid: str | GridLike | None = None,
@@ -157,6 +158,7 @@ def steer(
         n: samples, as many as a condition has entries, else 1; each has its own particles.
         particles: K for each.
         strength: λ.
+        begin: time from which on the reward counts; early beliefs of clean objects may say little.
         sampler: of every particle, stochastic (``"ddpm"``, ``"dpm++2m-sde"``, an object); ``Single(1.0)`` by default.
         batch_size: samples at a time, with all their particles; halved when memory runs out, with the same samples.
         steps, grid, guidance, negative, seed, progress, conditions: as for ``sample``.
@@ -190,6 +192,7 @@ def steer(
         particles=particles,
         reward=of_state,
         strength=strength,
+        reward_from=begin,
     )
     size = min(checked_batch(batch_size, max(1, 64 // max(1, particles))), n)
     model.network.eval()
@@ -200,5 +203,6 @@ def steer(
         "spec": sizes,
         "reward": given(reward),
         "reward_strength": strength,
+        "reward_begin": None if begin == 1 else begin,
     }
     return model.modality.collect(state, mask, record, raw, None, None)

@@ -107,6 +107,7 @@ def recipe(samples: Samples) -> tuple[str, bool]:
         arguments.insert(0, arguments.pop())
         add("particles", run.particles)
         add("strength", options.get("reward_strength"))
+        add("begin", options.get("reward_begin"))
     passing = options.get("passing")
     if passing:
         verb, arguments[0] = "passing", str(passing["wanted"])

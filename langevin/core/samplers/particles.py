@@ -30,6 +30,8 @@ from langevin.core.samplers.single import Single
 
 __all__ = ["Particles", "choose", "clean", "weights"]
 
+_NEAR = 1e-6  # a float32 time is rounded
+
 
 def clean(posterior: Posterior, process: Process, x_t: State) -> State:
     """The clean state that a belief points to: the mean of points, the likeliest class, the end of the tangent."""
@@ -57,6 +59,8 @@ class Particles(Sampler):
         inner: the sampler of every particle; it must be stochastic, or resampled copies would stay copies.
         strength: λ.
         threshold: share of K below which the effective sample size triggers resampling.
+        begin: time from which on the reward counts. Early beliefs say little about the sample, and particles that are
+            chosen by them are soon copies of one; the target is the same for every ``begin`` > 0.
 
     Memory holds ``log_weights`` (B · K,), normalised within each sample; ``log_normaliser`` (B · K,), the running estimate
     of log E[exp(λ r)], equal within a sample; and ``reward`` (B · K,), of the last belief.
@@ -67,6 +71,7 @@ class Particles(Sampler):
     inner: Sampler = Single(1.0)
     strength: float = 1.0
     threshold: float = 0.5
+    begin: float = 1.0
     order: int = 0  # type: ignore[misc]
     stochastic = True
 
@@ -80,6 +85,8 @@ class Particles(Sampler):
             )
         if not 0 < self.threshold <= 1:
             raise ValueError(f"threshold must lie in (0, 1], got {self.threshold}")
+        if not 0 < self.begin <= 1:
+            raise ValueError(f"begin is a time in (0, 1], got {self.begin}")
 
     def plan(self, process: Process, grid: GridLike) -> list[Move]:
         return self.inner.plan(process, grid)
@@ -100,6 +107,9 @@ class Particles(Sampler):
             k.removeprefix("particles."): v for k, v in (memory or {}).items() if k.startswith("particles.")
         }
         theirs: Any = {k: v for k, v in (memory or {}).items() if not k.startswith("particles.")}
+        if not own and _latest(move.t) > self.begin + _NEAR:
+            x_s, theirs = yield from self.inner.step(move, process, x_t, rng, theirs or None, mask)
+            return x_s, theirs
         asking = self.inner.step(move, process, x_t, rng, theirs or None, mask)
         x, t = next(asking)
         belief = yield x, t
@@ -150,6 +160,11 @@ class Particles(Sampler):
         index = torch.where(poor[:, None], index, torch.arange(k, device=w.device))
         rows = (index + torch.arange(batch, device=w.device)[:, None] * k).reshape(-1)
         return rows, torch.where(poor[:, None], torch.full_like(log_weights, -math.log(k)), log_weights)
+
+
+def _latest(t: Any) -> float:
+    """The latest of the clocks of a move."""
+    return max(float(torch.as_tensor(clock).max()) for clock in split(t).values())
 
 
 def _pick(value: Any, rows: Tensor) -> Any:
