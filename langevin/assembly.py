@@ -4,7 +4,7 @@ name, summary, licence, attribution        what it is and whose
 modality: {name, …}                        its codec, process and conditions
 network: {name: dit, …}                    the backbone
 parametrisation, objective, drop           what it is trained for
-sampling: {sampler, grid, steps, guidance, temperature, density}    defaults of model.sample
+sampling: {sampler, grid, steps, guidance, temperature, lag, density}    defaults of model.sample
 training: {…}                              how it was trained, for the record
 """
 
@@ -25,7 +25,7 @@ from torch.nn.modules.module import register_module_parameter_registration_hook
 from langevin import folders, names
 from langevin.core import catalogue
 from langevin.core.errors import unknown
-from langevin.core.grids import GRIDS
+from langevin.core.grids import GRIDS, lagged
 from langevin.core.guidance import Temperature
 from langevin.core.losses import Objective
 from langevin.core.model import Model
@@ -37,7 +37,7 @@ from langevin.modalities.plugins import modality_of
 
 __all__ = ["build_model", "load_model", "pick_device", "save_model"]
 
-_SAMPLING = ("sampler", "grid", "steps", "guidance", "temperature", "density")
+_SAMPLING = ("sampler", "grid", "steps", "guidance", "temperature", "lag", "density")
 _MOST_STEPS = 100_000
 _LARGER = "it describes a larger network than there are weights for"
 
@@ -81,8 +81,12 @@ def _assembled(
     for kind in by_leaf.values() if by_leaf else (parametrisation,):
         if kind not in PARAMETRISATIONS and not (by_leaf and kind is None):
             raise BuildError(unknown("parametrisation", kind, PARAMETRISATIONS))
+    sampling = config.get("sampling") or {}
     try:
-        Temperature((config.get("sampling") or {}).get("temperature", 1.0)).fits(modality.process)
+        Temperature(sampling.get("temperature", 1.0)).fits(modality.process)
+        if not isinstance(sampling.get("lag") or {}, Mapping):
+            raise ValueError(f"lag must be times by leaf, got {sampling['lag']!r}")
+        lagged([1.0], sampling.get("lag") or {}, modality.process)
     except ValueError as error:
         raise BuildError(f"sampling: {error}") from None
     return Model(

@@ -186,13 +186,12 @@ def _pictograms(model: Any, info: ModelInfo, out: Path) -> list[Section]:
 
 
 def _molecules(model: Any, info: ModelInfo, out: Path) -> list[Section]:
-    from rdkit import Chem
-
+    from langevin.modalities.molecule.properties import smiles
     from langevin.modalities.molecule.view import picture
 
     drawn = model.sample(16, seed=0)
     drawn.save(out, overwrite=True)
-    names = ["" if isinstance(item, lv.Failure) else Chem.MolToSmiles(Chem.RemoveHs(item)) for item in drawn]
+    names = ["" if isinstance(item, lv.Failure) else smiles(item) for item in drawn]
     sections = [
         Section(
             "Molecules with hydrogens" if model.modality.hydrogens else "Molecules, heavy atoms only",
@@ -200,6 +199,8 @@ def _molecules(model: Any, info: ModelInfo, out: Path) -> list[Section]:
             [_cards(drawn, names), Code(_code(info.name, "16"))],
         )
     ]
+    if model.objective.given:
+        return [*sections, *_parts(model)]
     first = next((item for item in drawn if not isinstance(item, lv.Failure)), None)
     if first is not None and first.GetNumAtoms() > 4:
         near = [model.vary(first, amount, n=3, seed=1) for amount in (0.3, 0.6)]
@@ -220,6 +221,30 @@ def _molecules(model: Any, info: ModelInfo, out: Path) -> list[Section]:
             )
         )
     return sections
+
+
+def _parts(model: Any) -> list[Section]:
+    """What a molecule model draws around what is given."""
+    from langevin.modalities.molecule import edits
+    from langevin.modalities.molecule.conformers import of_smiles
+    from langevin.modalities.molecule.properties import smiles
+
+    asked = "C[C@H](O)C(N)=O"
+    placed = edits.geometry(model, asked, n=4, seed=0)
+    grown = edits.grow(model, of_smiles("c1ccoc1"), atoms=(4, 8), at=[1], n=6, seed=1)
+    names = ["" if isinstance(item, lv.Failure) else smiles(item) for item in grown]
+    return [
+        Section(
+            "A geometry for a SMILES",
+            f'`edits.geometry(model, "{asked}", n=4)`: the graph is given, with its R and S; the positions are drawn.',
+            [_cards(placed, [asked] * 4)],
+        ),
+        Section(
+            "Grown from a fragment",
+            "`edits.grow(model, furan, atoms=(4, 8), at=[1], n=6)`: the ring stays where it was.",
+            [_cards(grown, names)],
+        ),
+    ]
 
 
 def _any(model: Any, info: ModelInfo, out: Path) -> list[Section]:

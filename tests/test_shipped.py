@@ -14,6 +14,8 @@ from langevin.modalities.image.hues import HUES, leading_hue
 from langevin.modalities.image.metrics import RandomConv, frechet, moments, neighbourhood
 from langevin.modalities.image.probe import probe
 from langevin.modalities.image.shapes import caption, compositions
+from langevin.modalities.molecule import edits
+from langevin.modalities.molecule.conformers import of_smiles
 from langevin.modalities.molecule.properties import smiles
 from langevin.modalities.molecule.soundness import inspect
 
@@ -100,3 +102,20 @@ def test_molecules_of_heavy_atoms_are_sound_and_not_twice_the_same() -> None:
     ]
     shares = {"C": 0.727, "N": 0.113, "O": 0.160}  # of the test split
     assert all(abs(symbols.count(s) / len(symbols) - share) < 0.05 for s, share in shares.items())
+
+
+@pytest.mark.slow
+@pytest.mark.skipif("molecule-qm9" not in NAMES, reason="molecule-qm9 does not ship")
+def test_molecules_are_drawn_whole_and_in_part() -> None:
+    model = lv.load("molecule-qm9", device="cpu")
+    judged = inspect(list(model.sample(120, seed=0)), busted=None)
+    assert sum(bool(found.sound) for found in judged) >= 60
+    asked = "C[C@H](O)C(N)=O"
+    placed = list(edits.geometry(model, asked, n=12, seed=0))
+    assert sum(not isinstance(mol, lv.Failure) and smiles(mol) == asked for mol in placed) >= 11
+    known = [of_smiles(text) for text in ("CC(=O)O", "c1ccoc1", "CC#N", "C[C@H](N)C=O", "C1CC1O", "NC=O")]
+    found = list(edits.bonds(model, known, seed=0))
+    right = [
+        not isinstance(a, lv.Failure) and smiles(a) == smiles(b) for a, b in zip(found, known, strict=True)
+    ]
+    assert sum(right) >= 5

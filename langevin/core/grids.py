@@ -36,6 +36,7 @@ __all__ = [
     "curvature",
     "exponential",
     "karras",
+    "lagged",
     "leading",
     "listed",
     "log_snr_uniform",
@@ -45,6 +46,23 @@ __all__ = [
     "trailing",
     "uniform",
 ]
+
+
+def lagged(times: Sequence[float], lags: Mapping[str, float], process: Process) -> list[dict[str, float]]:
+    """Times by leaf: the clock of a leaf with lag c stays at 1 until the common time is c, and then falls to 0 with it.
+
+    Classes that are drawn while points are still noise are drawn from a vague belief, and stay. Where they lag, points are
+    almost in place when classes are drawn. For models that were trained with clocks of their own for each leaf.
+
+    Raises:
+        ValueError: a name that is no leaf, or a lag outside (0, 1].
+    """
+    for name, lag in lags.items():
+        if name not in process.leaves:
+            raise ValueError(unknown("leaf of lag", name, process.leaves))
+        if isinstance(lag, bool) or not isinstance(lag, (int, float)) or not 0 < lag <= 1:
+            raise ValueError(f"the lag of {name} must lie in (0, 1], got {lag!r}")
+    return [{name: min(1.0, t / lags.get(name, 1.0)) for name in process.leaves} for t in times]
 
 
 @dataclass(frozen=True)

@@ -214,6 +214,7 @@ class Model:
         guidance: float | Guidance | None = None,
         negative: Mapping[str, Any] | str | None = None,
         temperature: float | Mapping[str, float] | None = None,
+        lag: Mapping[str, float] | None = None,
         seed: int = 0,
         first: int = 0,
         batch_size: int | None = None,
@@ -240,6 +241,8 @@ class Model:
                 prompt.
             temperature: of draws of classes (elements, bonds, words), one number or one by leaf; below 1 the likelier
                 ones come more often. The model's own by default.
+            lag: by leaf, the common time at which its clock begins to fall, as {"bonds": 0.7}: classes are drawn when
+                points are almost in place. The model's own by default; {} for none.
             seed: of all random numbers, 0 … 2⁶⁴ − 1; sample i does not depend on n or the batch size.
             first: number of the first sample under the seed: n samples from 8 on are samples 8 … of a longer run.
             batch_size: samples at a time; halved when memory runs out, with the same samples.
@@ -288,6 +291,7 @@ class Model:
             defaults=self.defaults,
             strength=(0.6 if strength is None else strength) if start is not None else None,
             temperature=temperature,
+            lag=lag,
         )
         known, known_mask = encoded(self.modality, objects, n)
         chosen = self.modality.chosen(keep, known) if keep is not None else None

@@ -60,6 +60,7 @@ def resolve(
     strength: float | None = None,
     rising: bool = False,
     temperature: float | Mapping[str, float] | None = None,
+    lag: Mapping[str, float] | None = None,
 ) -> Run:
     """The run that a call describes.
 
@@ -69,11 +70,13 @@ def resolve(
         sampler: a preset's name, a sampler, or None for the model's own.
         guidance: a weight (classifier-free), a guidance, or None for the model's own.
         negative: embedded conditions in place of the null.
-        defaults: the model's own ``sampler``, ``grid``, ``steps``, ``guidance``, ``temperature`` and curvature
+        defaults: the model's own ``sampler``, ``grid``, ``steps``, ``guidance``, ``temperature``, ``lag`` and curvature
             ``density``.
         strength: begin at the time nearest to it, with all steps below it.
         rising: from data to noise.
         temperature: of draws of classes, one number or one by leaf; None for the model's own.
+        lag: common time at which the clock of a leaf begins to fall (:func:`~langevin.core.grids.lagged`); None for the
+            model's own. Times that are given by leaf stay as they are.
 
     Raises:
         ValueError: contradictory or unknown settings; the message names what is allowed.
@@ -103,8 +106,11 @@ def resolve(
         times = _largest(plan_of, chosen, process, evaluations)
     else:
         times = plan_of(steps if steps is not None else int(defaults.get("steps", 20)))
+    behind = dict(lag if lag is not None else defaults.get("lag") or {})
     if rising:
         times = times[::-1]
+    elif behind and not isinstance(times[0], dict):
+        times = grids.lagged(times, behind, process)
     weight = guidance if guidance is not None else defaults.get("guidance", 1.0)
     if callable(weight) and negative:
         raise ValueError(
@@ -123,6 +129,7 @@ def resolve(
         "grid": _described(grid, times),
         "guidance": record(weight),
         "temperature": tau,
+        "lag": behind or None,
     }
     return Run(chosen, times, guide, about)
 

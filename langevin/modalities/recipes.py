@@ -93,8 +93,9 @@ def recipe(samples: Samples) -> tuple[str, bool]:
     add("steps", None if explicit else run.steps)
     add("grid", run.grid, "grids")
     add("guidance", run.guidance, "guidance")
-    if options.get("temperature") != 1 and "reward" not in options:  # steer has the model's own
-        add("temperature", options.get("temperature"))
+    if "reward" not in options:  # steer has the model's own
+        add("temperature", None if options.get("temperature") == 1 else options.get("temperature"))
+        add("lag", options.get("lag"))
     add(
         "negative",
         None if run.negative is None else {k: _first(plain(v), count) for k, v in run.negative.items()},

@@ -252,3 +252,40 @@ def test_the_code_of_a_report_says_at_what_temperature_classes_are_drawn(model: 
     for tau, said in ((0.5, "temperature=0.5"), ({"bonds": 0.3}, "temperature={'bonds': 0.3}")):
         assert said in recipe(model.sample(1, atoms=3, temperature=tau))[0]
     assert "temperature" not in recipe(model.sample(1, atoms=3))[0]
+
+
+def test_classes_lag_behind_positions(model: lv.Model, mols: list[Chem.Mol]) -> None:
+    times = lv.grids.lagged([1.0, 0.8, 0.6, 0.3, 0.0], {"bonds": 0.6}, model.process)
+    assert [t["bonds"] for t in times] == [1.0, 1.0, 1.0, 0.5, 0.0]
+    assert [t["elements"] for t in times] == [1.0, 0.8, 0.6, 0.3, 0.0]
+    seen: list[Any] = []
+    drawn = model.sample(
+        2, atoms=5, lag={"bonds": 0.5}, steps=4, watch=lambda step: seen.append(step.x["bonds"])
+    )
+    assert (seen[1][:, 0, 1] == 4).all() and (
+        seen[-1] < 4
+    ).all()  # hidden at the common time 0.5, drawn at the end
+    assert drawn.manifest()["options"]["lag"] == {"bonds": 0.5}
+    own = build_model(
+        {"modality": {"name": "molecule"}, "network": NETWORK, "sampling": {"lag": {"bonds": 0.5}}}, seed=1
+    )
+    own.network.load_state_dict(model.network.state_dict())
+    assert torch.equal(
+        own.sample(2, atoms=5, steps=4, grid="uniform").state["bonds"],
+        model.sample(2, atoms=5, lag={"bonds": 0.5}, steps=4, grid="uniform").state["bonds"],
+    )
+    plain = own.sample(2, atoms=5, steps=4, lag={}, grid="uniform")
+    assert torch.equal(plain.state["bonds"], model.sample(2, atoms=5, steps=4, grid="uniform").state["bonds"])
+    from langevin.modalities.recipes import recipe
+
+    assert "lag={'bonds': 0.5}" in recipe(drawn)[0]
+    near = model.vary(mols[1], 0.5, n=1, lag={"bonds": 0.6})
+    assert len(near) == 1
+    for wrong, says in (
+        ({"bond": 0.5}, "unknown leaf of lag 'bond'"),
+        ({"bonds": 0.0}, r"must lie in \(0, 1\]"),
+    ):
+        with pytest.raises(ValueError, match=says):
+            model.sample(1, atoms=3, lag=wrong)
+        with pytest.raises(BuildError, match=says):
+            build_model({"modality": {"name": "molecule"}, "network": NETWORK, "sampling": {"lag": wrong}})
