@@ -140,7 +140,7 @@ class Draw:
             sampler = self._steered(sampler, mask)
         like, mask, x, kept = (to(part, model.device) for part in (like, mask, noise, kept))
         if self.begin:
-            x = model.process.corrupt(like, run.times[0], rng.fold("start"), mask=mask)
+            x = model.modality.noised(like, run.times[0], rng.fold("start"), mask)
         denoiser: Denoiser = model.denoiser
         clean = kept is not None and model.objective.given > 0  # given parts are shown as in training
         if clean:

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from langevin.core.parts import Part
     from langevin.core.processes import Process, State
     from langevin.core.rng import Stream
+    from langevin.core.times import Times
     from langevin.core.tokens import Tokens
 
 __all__ = ["Autoencoder", "Failure", "Modality", "NoSpec", "Plugin", "Run", "Samples", "Table"]
@@ -160,6 +161,13 @@ class Modality(ABC):
             apart: (B,), samples whose leaves have clocks of their own; None for none.
         """
         return x
+
+    def noised(self, x: State, t: Times, rng: Stream, mask: Tensor | None = None) -> State:
+        """Users' objects at a time to begin from: noised as in training, so coupled to their noise where that couples.
+
+        It is the noise that is moved here, so that the objects stay as they lie.
+        """
+        return self.process.corrupt(x, t, rng, mask=mask)
 
     def parts(self, x: State, rng: Stream, mask: Tensor | None, share: float) -> Sequence[Part]:
         """A batch in training by what is given of it (``objective.given``); see :mod:`langevin.core.parts`.

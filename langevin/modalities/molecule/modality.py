@@ -19,6 +19,7 @@ from langevin.core.processes import Discrete, Gaussian, Process, Product, State
 from langevin.core.registry import Registry, build
 from langevin.core.rng import Stream
 from langevin.core.schedules import Linear, Schedule
+from langevin.core.times import Times, of_leaf, scales
 from langevin.core.tokens import Tokens
 from langevin.modalities.base import Failure, Modality, Samples, Table
 from langevin.modalities.molecule import givens
@@ -255,6 +256,15 @@ class MoleculeModality(Modality):
     ) -> State:
         """The molecules turned and their atoms ordered to lie near their noise."""
         return aligned(x, noise, rng, mask, given, apart)
+
+    def noised(self, x: State, t: Times, rng: Stream, mask: Tensor | None = None) -> State:
+        """Noised, with the noise of positions turned and ordered to lie near the molecules, as theirs was in training."""
+        assert isinstance(x, dict)
+        noisy = self.process.corrupt(x, t, rng, mask=mask)
+        near = aligned(self.process.prior(x, rng, mask), x, rng.fold("couple"), mask)["positions"]
+        schedule = self.process.leaves["positions"].schedule  # type: ignore[attr-defined]
+        alpha, sigma = scales(schedule, of_leaf(t, "positions"), near)
+        return {**noisy, "positions": alpha * x["positions"] + sigma / schedule.at(1.0)[1] * near}  # type: ignore[dict-item]
 
     def parts(self, x: State, rng: Stream, mask: Tensor | None, share: float) -> Sequence[Part]:
         """Molecules with a given fragment, and all others."""

@@ -289,3 +289,27 @@ def test_classes_lag_behind_positions(model: lv.Model, mols: list[Chem.Mol]) -> 
             model.sample(1, atoms=3, lag=wrong)
         with pytest.raises(BuildError, match=says):
             build_model({"modality": {"name": "molecule"}, "network": NETWORK, "sampling": {"lag": wrong}})
+
+
+def test_variations_begin_with_noise_that_lies_near_their_origin(
+    model: lv.Model, mols: list[Chem.Mol]
+) -> None:
+    state, mask = model.modality.encode(mols)
+    assert isinstance(state, dict) and mask is not None
+    rng = lv.Stream.of(5, len(mols))
+    noisy = model.modality.noised(state, 0.4, rng, mask)
+    plain = model.process.corrupt(state, 0.4, rng, mask=mask)
+    assert isinstance(noisy, dict) and isinstance(plain, dict)
+    assert torch.equal(noisy["bonds"], plain["bonds"]) and not noisy["positions"][~mask].any()
+
+    def noise(x: dict[str, torch.Tensor]) -> torch.Tensor:
+        return (x["positions"] - 0.6 * state["positions"]) / 0.4
+
+    def gap(eps: torch.Tensor) -> torch.Tensor:
+        return (eps - state["positions"]).square().sum((1, 2))
+
+    lengths = [n.norm(dim=-1).sort(1).values for n in (noise(noisy), noise(plain))]
+    torch.testing.assert_close(*lengths, atol=1e-4, rtol=0)  # the same noise, moved
+    assert (gap(noise(noisy)) <= gap(noise(plain)) + 1e-3).all()
+    assert gap(noise(noisy)).sum() < 0.7 * gap(noise(plain)).sum()
+    torch.testing.assert_close(model.modality.noised(state, 0.0, rng, mask)["positions"], state["positions"])
