@@ -84,6 +84,9 @@ def numbers(model: Any, name: str, asked: list[float], weights: list[float]) -> 
             for mol, value, ok in zip(drawn, asked, good)
             if ok
         ]
+        if len(pairs) < 2:
+            rows.append({"asked": name, "guidance": weight, "sound": share(good)})
+            continue
         want, got = (np.array(part) for part in zip(*pairs))
         other = np.random.default_rng(0).permutation(want)
         rows.append(

@@ -10,8 +10,8 @@
     linking      a ring or chain is cut out of a molecule and drawn anew between its ends: share that is sound
     analogues    molecules noised to t and drawn again: soundness, and Tanimoto similarity to where they began
 
-Seeds from 0, no rejection. A QM9 molecule has one minimum in the data, so that a geometry is a prediction of it and not a
-sample of conformers.
+The first four need a model that was trained with given parts. Seeds from 0, no rejection. A QM9 molecule has one minimum in
+the data, so that a geometry is a prediction of it and not a sample of conformers.
 """
 
 from __future__ import annotations
@@ -196,23 +196,22 @@ def measure(options: argparse.Namespace) -> None:
     atoms = [data[i] if hydrogens else data[i].heavy() for i in chosen]
     mols = [to_mol(a, explicit=hydrogens) for a in atoms]
     few = mols[: options.few]
-    rows = [
-        *bonds(model, mols, hydrogens),
-        *elements(model, mols),
-        *geometry(model, few),
-        *linking(model, few, hydrogens),
-    ]
-    first = Table(
-        rows, f"Molecules of the test split: {len(mols)}, geometries and parts {len(few)}. Intervals: 95 %."
-    )
-    second = Table(
-        analogues(model, mols, hydrogens),
-        f"{len(mols)} molecules of the test split, noised to t and drawn again.",
-    )
-    for table in (first, second):
+    tables = []
+    if model.objective.given:
+        rows = [
+            *bonds(model, mols, hydrogens),
+            *elements(model, mols),
+            *geometry(model, few),
+            *linking(model, few, hydrogens),
+        ]
+        about = f"Molecules of the test split: {len(mols)}, geometries and parts {len(few)}. Intervals: 95 %."
+        tables.append(Table(rows, about))
+    about = f"{len(mols)} molecules of the test split, noised to t and drawn again. Intervals: 95 %."
+    tables.append(Table(analogues(model, mols, hydrogens), about))
+    for table in tables:
         print(table, "\n")
     if options.out:
-        options.out.write_text(json.dumps([json.loads(t.to_json()) for t in (first, second)], indent=1))
+        options.out.write_text(json.dumps([json.loads(t.to_json()) for t in tables], indent=1))
 
 
 if __name__ == "__main__":
