@@ -1,4 +1,4 @@
-"""The rest of a molecule: a geometry for a SMILES, bonds for bare atoms, a grown and a linked fragment.
+"""The rest of a molecule: geometries for a SMILES, bonds for bare atoms, a grown fragment, two linked ones, another core.
 
     python examples/molecule_parts.py           # molecule-qm9; runs/molecule-parts
 
@@ -26,9 +26,12 @@ def show(name: str, samples: lv.Samples) -> None:
     if found:
         write_sdf(found, out / f"{name}.sdf")
         depict(found, 4, names).save(out / f"{name}.png")
+    samples.report(out / f"{name}.html")
 
 
-show("geometry", edits.geometry(model, "C[C@H](O)C(N)=O", n=4, seed=0))  # R/S as asked
+show(
+    "geometry", edits.geometry(model, "C[C@H](O)C(N)=O", n=4, seed=0)
+)  # R/S as asked; laid on ETKDG's in the page
 
 alanine = of_smiles("C[C@H](N)C(=O)O")  # a molecule whose bonds are to be found again
 show("bonds", edits.bonds(model, alanine))
@@ -36,5 +39,12 @@ show("bonds", edits.bonds(model, alanine))
 furan = of_smiles("c1ccoc1")
 show("grown", edits.grow(model, furan, atoms=(4, 8), at=[1], n=8, seed=0))  # on atom 1, a hydrogen less
 
-pair = of_smiles("N#CCCCC#N")  # two nitriles as they lie in a molecule: what joined them is drawn anew
-show("relinked", edits.replace(model, pair, [2, 3, 4], atoms=(5, 9), n=8, seed=0))
+pair = of_smiles("N#CCCCC#N")  # two nitriles as they lie in a molecule
+ends = Chem.GetMolFrags(
+    Chem.FragmentOnBonds(pair, [1, 4]), asMols=True
+)  # a dummy atom where each bond was cut
+nitriles = [end for end in ends if end.HasSubstructMatch(Chem.MolFromSmarts("C#N"))]
+show("linked", edits.link(model, nitriles, atoms=(5, 9), n=8, seed=0))
+
+lead = of_smiles("CC1CC1C#N")
+show("another core", edits.replace(model, lead, [1, 2, 3], n=8, seed=0))

@@ -1,34 +1,36 @@
-"""Molecules in three dimensions: draw, keep the sound ones, vary one, and keep a part while the rest is drawn anew.
+"""Molecules in three dimensions: draw until enough are sound, analogues of a lead, and a part that stays as it is.
 
     python examples/molecules.py                # molecule-qm9-heavy; runs/molecules
 
-A molecule is sound when its graph, its coordinates and their agreement pass; the report turns with the mouse.
+A molecule is sound when its graph, its coordinates and their agreement pass; the report turns with the mouse, and colours
+what is new beside what was kept.
 """
 
 from pathlib import Path
 
 from rdkit import Chem
 from rdkit.Chem import QED
+from rdkit.Chem.rdFingerprintGenerator import GetMorganGenerator
+from rdkit.DataStructs import TanimotoSimilarity
 
 import langevin as lv
-from langevin.modalities.molecule.files import write_sdf
-from langevin.modalities.molecule.soundness import inspect
 from langevin.modalities.molecule.view import depict
 
 model, out = lv.load("molecule-qm9-heavy"), Path("runs/molecules")
-out.mkdir(parents=True, exist_ok=True)
-drawn = model.sample(32, seed=0)  # rdkit molecules with a conformer, or lv.Failure with its reason
-judged = inspect(drawn, hydrogens=False, busted=None)  # graph, coordinates, PoseBusters
-sound = [mol for mol, found in zip(drawn, judged) if found.sound]
-print(f"{len(sound)} of {len(drawn)} are sound; mean QED {sum(map(QED.qed, sound)) / len(sound):.2f}")
-write_sdf(sound, out / "sound.sdf")
+sound = model.passing(24, "sound and rings < 4", seed=0)  # rdkit molecules with a conformer
+drawn = sound.run.options["passing"]["drawn"]
+print(f"{len(sound)} of {drawn} drawn pass; mean QED {sum(map(QED.qed, sound)) / len(sound):.2f}")
+sound.save(out / "sound", overwrite=True)  # molecules.sdf, scores.csv, samples.json
 depict(sound, 6, [Chem.MolToSmiles(mol) for mol in sound]).save(out / "sound.png")
-drawn.report(out / "report.html")
 
 lead = max(sound, key=QED.qed)
-for amount in (0.2, 0.5, 0.8):  # the later the time to which it is noised, the less is left of it
-    near = [mol for mol in model.vary(lead, amount, n=8, seed=1) if not isinstance(mol, lv.Failure)]
-    print(f"noised to {amount}:", *sorted({Chem.MolToSmiles(mol) for mol in near}))
+print("lead:", Chem.MolToSmiles(lead))
+bits = GetMorganGenerator(radius=2).GetFingerprint
+for amount in (0.2, 0.4, 0.6, 0.8):  # the later the time to which it is noised, the less is left of it
+    near = model.vary(lead, amount, n=8, seed=1).valid  # without each lv.Failure, which could not be decoded
+    like = sum(TanimotoSimilarity(bits(lead), bits(mol)) for mol in near) / max(1, len(near))
+    print(f"noised to {amount}, similarity {like:.2f}:", *sorted({Chem.MolToSmiles(mol) for mol in near}))
 
 core = model.sample(8, like=lead, keep=lv.keep.elements(*range(5)), seed=2)  # five atoms and their bonds stay
-print("five atoms kept:", *(Chem.MolToSmiles(mol) for mol in core if not isinstance(mol, lv.Failure)))
+print("five atoms kept:", *(Chem.MolToSmiles(mol) for mol in core.valid))
+core.report(out / "report.html")

@@ -1,8 +1,9 @@
-"""Molecules steered towards a reward without training, beside the best of as many plain samples.
+"""Molecules steered towards a reward without training, beside the best of as many evaluations of plain samples.
 
-A reward is any function of decoded molecules. Particles carry each sample, are weighted by how their reward grows, and
-are resampled (Feynman–Kac steering). Where plain samples already come near the target, the best of n of them is hard to
-beat, as here: the lines say what either gives for the same number of network evaluations.
+A reward is any function of decoded molecules. Eight particles carry each sample: they are judged, the better ones are
+copied, noised to t = 0.5 and drawn again, and what is no worse is kept. The best is returned. What is printed tells
+whether the particles are still many: lineages are those of the first eight that are left, and different are the
+particles that are not copies of each other.
 
     python examples/steer_molecules.py          # molecule-qm9-heavy; runs/steered
 """
@@ -15,30 +16,35 @@ from rdkit.Chem import QED, Crippen
 
 import langevin as lv
 
-N, PARTICLES, STEPS = 16, 8, 50
+N, PARTICLES, EVALUATIONS = 16, 8, 50  # molecules, particles of each, evaluations of each particle
 model, out = lv.load("molecule-qm9-heavy"), Path("runs/steered")
-nearly = lv.samplers.Single(0.2)  # a little noise in positions; classes are drawn anyway
 
 
-def reward_of(function, floor):
-    """A reward in which what could not be decoded has the value ``floor``."""
-    return lambda mols: torch.tensor([floor if isinstance(m, lv.Failure) else function(m) for m in mols])
+def near_two(mols):
+    return [-abs(Crippen.MolLogP(mol) - 2.0) for mol in mols]
 
 
-REWARDS = {
-    "logP near 2": (reward_of(lambda mol: -abs(Crippen.MolLogP(mol) - 2.0), -4.0), 3.0),
-    "QED": (reward_of(QED.qed, 0.0), 30.0),
-}
-plain = model.sample(N * PARTICLES, sampler=nearly, steps=STEPS, seed=1)
-for name, (reward, strength) in REWARDS.items():
-    one = {"particles": PARTICLES, "strength": strength, "begin": 0.5}
-    steered = model.steer(reward, N, **one, sampler=nearly, steps=STEPS, seed=0)
-    groups = reward(list(plain)).view(N, PARTICLES)
+def qed(mols):
+    return [QED.qed(mol) for mol in mols]
+
+
+def rewards_of(mols, reward, floor):
+    return torch.tensor([floor if isinstance(m, lv.Failure) else reward([m])[0] for m in mols])
+
+
+plain = model.sample(N * PARTICLES, steps=EVALUATIONS, seed=1)
+for name, reward, floor in (("logP near 2", near_two, -4.0), ("QED", qed, 0.0)):
+    steered = model.steer(reward, N, particles=PARTICLES, evaluations=EVALUATIONS, seed=0)
+    groups = rewards_of(plain, reward, floor).view(N, PARTICLES)
     best = [plain[PARTICLES * i + int(k)] for i, k in enumerate(groups.argmax(1))]
-    print(f"{name}: plain {groups.mean():.3f}, {STEPS * N * PARTICLES} rows of the network for either of")
+    rows = f"{steered.run.network_rows} and {plain.run.network_rows} rows of the network"
+    print(f"{name}: plain {groups.mean():.3f}, {rows}")
     for how, mols in (("steered", list(steered)), (f"best of {PARTICLES}", best)):
         kept = [Chem.MolToSmiles(m) for m in mols if not isinstance(m, lv.Failure)]
-        print(
-            f"  {how}: mean {reward(mols).mean():.3f}, {len(kept)} of {N} decoded, {len(set(kept))} different"
-        )
+        mean = rewards_of(mols, reward, floor).mean()
+        print(f"  {how}: mean {mean:.3f}, {len(kept)} of {N} decoded, {len(set(kept))} different")
+    told = steered.run.options["steering"]
+    for what in ("ess", "lineages", "different", "accepted"):
+        print(f"  {what}: {', '.join(f'{v:.2f}' for v in told[what])}")
+    print(f"  {told['undecoded']} of {told['judged']} that were judged could not be decoded")
     steered.save(out / name.replace(" ", "-"), overwrite=True)

@@ -37,7 +37,7 @@ from langevin.modalities.plugins import modality_of
 
 __all__ = ["build_model", "load_model", "pick_device", "save_model"]
 
-_SAMPLING = ("sampler", "grid", "steps", "guidance", "temperature", "lag", "density")
+_SAMPLING = ("sampler", "grid", "steps", "guidance", "temperature", "lag", "recall", "density")
 _MOST_STEPS = 100_000
 _LARGER = "it describes a larger network than there are weights for"
 
@@ -72,7 +72,7 @@ def _assembled(
 ) -> Model:
     """The model around a modality; only learned parameters are made here."""
     backbone = build(catalogue.BACKBONES, config["network"])
-    network = Network(modality, backbone, conditions, modality.clocks)
+    network = Network(modality, backbone, conditions, modality.clocks, objective.recall > 0)
     parametrisation = config.get("parametrisation", "velocity")
     by_leaf = parametrisation if isinstance(parametrisation, Mapping) else {}
     for leaf in by_leaf:
@@ -81,6 +81,7 @@ def _assembled(
     for kind in by_leaf.values() if by_leaf else (parametrisation,):
         if kind not in PARAMETRISATIONS and not (by_leaf and kind is None):
             raise BuildError(unknown("parametrisation", kind, PARAMETRISATIONS))
+    _check_targets(objective, modality.process)
     sampling = config.get("sampling") or {}
     try:
         Temperature(sampling.get("temperature", 1.0)).fits(modality.process)
@@ -104,6 +105,22 @@ def _assembled(
 def _objective(config: Mapping[str, Any]) -> Objective:
     found: Objective = build(OBJECTIVES, {"name": "objective", **(config.get("objective") or {})})
     return found
+
+
+def _check_targets(objective: Objective, process: Any) -> None:
+    """Whether every leaf has the loss that is asked of it, which else would be found out in training.
+
+    Raises:
+        BuildError: one has not.
+    """
+    try:
+        kinds = objective.kinds(process)
+    except ValueError as error:
+        raise BuildError(f"objective: {error}") from None
+    for name, kind in kinds.items():
+        if kind is not None and kind not in process.leaves[name].targets:
+            of = f" of {name}" if name else ""
+            raise BuildError(f"objective: {unknown(f'target{of}', kind, process.leaves[name].targets)}")
 
 
 def _check(config: Mapping[str, Any]) -> None:
@@ -140,6 +157,8 @@ def _check(config: Mapping[str, Any]) -> None:
         raise BuildError(f"sampling: guidance must be a finite number, got {sampling['guidance']!r}")
     if sampling.get("grid") not in (None, *GRIDS):
         raise BuildError(f"sampling: {unknown('grid', sampling['grid'], GRIDS)}")
+    if not _finite(sampling.get("recall", 0.0)) or not 0 <= sampling.get("recall", 0.0) <= 1:
+        raise BuildError(f"sampling: recall must be a time from 0 to 1, got {sampling['recall']!r}")
     density = sampling.get("density", [1.0])
     sound = isinstance(density, Sequence) and all(_finite(d) and d >= 0 for d in density)
     if not sound or not math.isfinite(sum(density)) or not sum(density):

@@ -86,9 +86,11 @@ def _sentence(text: str) -> str:
 
 
 def _cards(samples: Any, captions: Sequence[str]) -> Gallery:
-    html = samples.modality.html
+    html, note = samples.modality.html, samples.modality.note
     cards = [
-        Figure.failure(item.reason, caption) if isinstance(item, lv.Failure) else Figure(html(item), caption)
+        Figure.failure(item.reason, caption)
+        if isinstance(item, lv.Failure)
+        else Figure(html(item), caption, note(item))
         for item, caption in zip(samples, captions, strict=True)
     ]
     return Gallery(cards, samples.modality.card_width)
@@ -236,12 +238,13 @@ def _parts(model: Any) -> list[Section]:
     return [
         Section(
             "A geometry for a SMILES",
-            f'`edits.geometry(model, "{asked}", n=4)`: the graph is given, with its R and S; the positions are drawn.',
+            f'`edits.geometry(model, "{asked}", n=4)`: the graph is given, with its R and S; the positions are drawn. '
+            "In colour the conformer of ETKDG and MMFF, laid on each.",
             [_cards(placed, [asked] * 4)],
         ),
         Section(
             "Grown from a fragment",
-            "`edits.grow(model, furan, atoms=(4, 8), at=[1], n=6)`: the ring stays where it was.",
+            "`edits.grow(model, furan, atoms=(4, 8), at=[1], n=6)`: the ring stays where it was; new atoms are in colour.",
             [_cards(grown, names)],
         ),
     ]

@@ -24,6 +24,7 @@ SAMPLERS = (
     "heun",
     "edm",
     "edm-churn",
+    "angle-restart",
     "restart",
     "dpm++2m",
     "dpm++3m",

@@ -33,10 +33,13 @@ __all__ = [
     "biopython",
     "diffusers",
     "hydra",
+    "ipython",
     "matplotlib",
+    "meeko",
     "mend_torchaudio",
     "peft",
     "posebusters",
+    "pyloudnorm",
     "rdkit",
     "safetensors",
     "scipy",
@@ -46,6 +49,7 @@ __all__ = [
     "torchaudio",
     "torchmetrics",
     "transformers",
+    "vina",
 ]
 
 TorchaudioState = Literal["native", "python-only", "broken", "absent"]
@@ -70,12 +74,19 @@ class Package:
         distribution: what pip installs.
         use: what langevin uses it for, to complete "… is needed for".
         after_torchaudio: it may import torchaudio, which has to be mended first.
+        beside: what pip is to install with it: it is of use with these alone, or does not name them itself.
     """
 
     module: str
     distribution: str
     use: str
     after_torchaudio: bool = False
+    beside: tuple[str, ...] = ()
+
+    @property
+    def install(self) -> str:
+        """The command that installs it."""
+        return f"pip install {' '.join((self.distribution, *self.beside))}"
 
     def __call__(self) -> types.ModuleType:
         """The module.
@@ -88,8 +99,9 @@ class Package:
             if self.module in sys.modules:
                 return sys.modules[self.module]
             if not _installed(self.module):
-                hint = f"install it with: pip install {self.distribution}"
-                raise MissingPackage(f"{self.distribution} is needed for {self.use}; {hint}")
+                raise MissingPackage(
+                    f"{self.distribution} is needed for {self.use}; install it with: {self.install}"
+                )
             if self.after_torchaudio:
                 mend_torchaudio()
             try:
@@ -110,13 +122,17 @@ accelerate = Package("accelerate", "accelerate", "training on several devices", 
 hydra = Package("hydra", "hydra-core", "composing training configurations")
 safetensors = Package("safetensors", "safetensors", "reading and writing weights")
 rdkit = Package("rdkit", "rdkit", "molecules")
+vina = Package("vina", "vina", "Vina's scores", beside=("meeko", "gemmi"))
+meeko = Package("meeko", "meeko", "Vina's scores", beside=("vina", "gemmi"))
 posebusters = Package("posebusters", "posebusters", "PoseBusters' tests of molecules")
 biopython = Package("Bio", "biopython", "protein structures")
 matplotlib = Package("matplotlib", "matplotlib", "figures")
 scipy = Package("scipy", "scipy", "optimisation and statistics")
 tensorboard = Package("tensorboard", "tensorboard", "training curves")
 soundfile = Package("soundfile", "soundfile", "reading and writing sound files")
-av = Package("av", "av", "reading and writing video")
+av = Package("av", "av", "reading and writing video, and sound in its containers")
+pyloudnorm = Package("pyloudnorm", "pyloudnorm", "loudness by ITU-R BS.1770")
+ipython = Package("IPython", "ipython", "players in notebooks")
 
 
 def mend_torchaudio() -> TorchaudioState:
@@ -154,7 +170,7 @@ def torchaudio_reason() -> str | None:
 def status() -> dict[str, str | None]:
     """The installed version of every package that langevin may use, or None; imports nothing."""
     found: dict[str, str | None] = {}
-    for name in ("torch", "einops", "numpy", "pyyaml", "pillow", "tqdm", *sorted(_DISTRIBUTIONS)):
+    for name in ("torch", "einops", "numpy", "pyyaml", "pillow", "tqdm", *sorted(_PACKAGES)):
         try:
             found[name] = importlib.metadata.version(name)
         except importlib.metadata.PackageNotFoundError:
@@ -162,7 +178,12 @@ def status() -> dict[str, str | None]:
     return found
 
 
-_DISTRIBUTIONS = {value.distribution for value in list(globals().values()) if isinstance(value, Package)}
+def install(name: str) -> str:
+    """The command that installs a package of :func:`status`."""
+    return _PACKAGES[name].install if name in _PACKAGES else f"pip install {name}"
+
+
+_PACKAGES = {value.distribution: value for value in list(globals().values()) if isinstance(value, Package)}
 
 
 def _installed(module: str) -> bool:

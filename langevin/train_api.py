@@ -17,12 +17,14 @@ from langevin.core.training import checkpoint
 from langevin.core.training.log import Log
 from langevin.core.training.settings import Settings
 from langevin.core.training.trainer import Progress, Trainer
+from langevin.hub import load
 from langevin.modalities.base import Autoencoder, Plugin
 from langevin.modalities.plugins import plugin
+from langevin.starting import descent, inherited, take_over
 
 __all__ = ["run", "train", "train_codec"]
 
-_KEYS = ("data", "model", "training", "out", "resume", "device")
+_KEYS = ("data", "model", "training", "start", "out", "resume", "device")
 _ABOUT = (
     "name",
     "summary",
@@ -32,6 +34,7 @@ _ABOUT = (
 )  # of a model: what its weights do not follow from
 _MOVABLE = (
     "path",
+    "labels",
     "errors",
 )  # of data: they may change under a run, for its items say whether they are the same
 
@@ -43,6 +46,7 @@ def train(
     steps: int = 10_000,
     out: str | Path | None = None,
     model: Mapping[str, Any] | None = None,
+    start: str | Path | None = None,
     device: str | None = None,
     resume: bool = True,
     progress: bool | None = None,
@@ -63,6 +67,8 @@ def train(
         steps: optimiser steps.
         out: folder of the model, its checkpoint and its logs; ``runs/<name>`` by default.
         model: keys of a model's configuration that override what follows from the data.
+        start: a shipped name, or the folder of a model, whose configuration and weights the training begins with; see
+            :mod:`langevin.starting`.
         device: the best there is when None.
         resume: go on from the folder's checkpoint, if there is one, which must be of the same data and configuration;
             where nothing is left to train, a line on standard error says so. False starts anew and renames an earlier
@@ -78,7 +84,7 @@ def train(
     if "autoencoder" in (model or {}):
         raise ValueError("model has an 'autoencoder': lv.train_codec trains it")
     opening = {"path": data, "modality": modality, "split": split, "size": size, **(options or {})}
-    rest = {"out": out, "resume": resume, "device": device}
+    rest = {"start": start, "out": out, "resume": resume, "device": device}
     config = {"data": opening, "model": dict(model or {}), "training": {"steps": steps, **settings}, **rest}
     return run(config, progress=progress, watch=watch)  # type: ignore[no-any-return]
 
@@ -143,7 +149,10 @@ def run(
     found = plugin(str(data.pop("modality", "image")))
     opened = _open(found, locate(data.pop("path")), {k: v for k, v in data.items() if v is not None})
     given, record = dict(config.get("model") or {}), {"training": training, "data": _record(config["data"])}
+    start = None if config.get("start") is None else load(config["start"], device="cpu", dtype="float32")
     if "autoencoder" in given:
+        if start is not None:
+            raise ValueError("start is for models; the training of an autoencoder begins anew")
         if found.autoencoder is None:
             raise ValueError(f"the modality {found.name!r} has no autoencoder that could be trained")
         coder: Autoencoder = found.autoencoder(opened, given, settings.seed)
@@ -157,15 +166,20 @@ def run(
             if trainer.rank == 0
             else coder.codec
         )
+    if start is not None:
+        given = inherited(start, found, given)
     node = found.defaults(opened, given)
     model = build_model({**node, **record}, settings.seed)
     made = {key: value for key, value in node.items() if key not in _ABOUT}
+    if start is not None:
+        take_over(model, start)
+        made["start"] = training["start"] = str(config["start"])
     trainer = _fit(model, opened, settings, config, made, progress, watch, lambda: _samples(model, opened))
     training["steps"] = trainer.step  # of a folder's checkpoint, where it was further
     model.network.load_state_dict(trainer.averaged())
     _measure(model, opened)
     if trainer.rank == 0:
-        save_model(model, folder_of(config, model.name), card(model, trainer))
+        save_model(model, folder_of(config, model.name), card(model, trainer, start))
     model.network.eval().requires_grad_(False)
     return model
 
@@ -176,11 +190,13 @@ def folder_of(config: Mapping[str, Any], name: str) -> Path:
 
 
 def _open(found: Plugin, path: Any, options: Mapping[str, Any]) -> Any:
-    """A modality's data set.
+    """A modality's data set, or the one that is given.
 
     Raises:
         ValueError: an option that it does not know.
     """
+    if hasattr(path, "batch") and not options:  # a data set, made by hand
+        return path
     try:
         return found.open(path, **options)
     except TypeError as error:
@@ -290,7 +306,7 @@ def _measure(model: Model, data: Any, rows: int = 8) -> None:
         return  # no step of this model is placed by its density
     items, conditions = data.batch(list(range(min(rows, len(data)))))
     like, mask = model.modality.encode(items)
-    given = {name: list(values) for name, values in conditions.items() if name in model.conditions}
+    given = _said(model, conditions)
     weight = float(model.defaults.get("guidance", 1.0))
     model.network.eval()
     with torch.no_grad():
@@ -309,6 +325,12 @@ def _measure(model: Model, data: Any, rows: int = 8) -> None:
     model.config["sampling"] = dict(model.defaults)
 
 
+def _said(model: Model, conditions: Mapping[str, Any]) -> dict[str, Any]:
+    """What the model takes of these conditions, where every item has it."""
+    held = {name: list(values) for name, values in conditions.items() if name in model.conditions}
+    return {name: values for name, values in held.items() if all(value is not None for value in values)}
+
+
 def _show(trainer: Trainer, draw: Callable[[], Any], path: Path) -> None:
     """A picture drawn with the averaged weights; the trained weights are put back afterwards."""
     from langevin.folders import write_atomic
@@ -324,9 +346,7 @@ def _show(trainer: Trainer, draw: Callable[[], Any], path: Path) -> None:
 def _samples(model: Model, data: Any) -> Any:
     """Samples of a model in training, for the conditions of the first items."""
     _, conditions = data.batch(list(range(min(16, len(data)))))
-    given: dict[str, Any] = {
-        name: list(values) for name, values in conditions.items() if name in model.conditions
-    }
+    given = _said(model, conditions)
     samples = model.sample(len(next(iter(given.values()))) if given else 16, progress=False, **given)
     return model.modality.sheet(list(samples))
 
@@ -337,8 +357,8 @@ def trained(trainer: Trainer) -> str:
     return f"{trainer.step:,} steps of {settings.batch}, {len(trainer.data):,} items, seed {settings.seed}"
 
 
-def card(model: Model, trainer: Trainer) -> str:
-    """What is known about a model that was just trained."""
+def card(model: Model, trainer: Trainer, start: Model | None = None) -> str:
+    """What is known about a model that was just trained, from the weights of ``start`` if there is one."""
     config, data = model.config, trainer.data
     licence = config.get("licence") or getattr(data, "licence", None) or "not stated: that of your data"
     attribution = config.get("attribution") or getattr(data, "attribution", None) or "not stated"
@@ -347,6 +367,6 @@ def card(model: Model, trainer: Trainer) -> str:
         f"- parameters: {model.parameters:,}\n"
         f"- conditions: {', '.join(model.conditions) or 'none'}\n"
         f"- trained: {trained(trainer)}\n"
-        f"- licence: {licence}\n- attribution: {attribution}\n\n"
+        f"- licence: {licence}\n- attribution: {attribution}\n{descent(start) if start else ''}\n"
         "The loss curve is in log.csv; settings are in config.yaml under training and data.\n"
     )

@@ -136,6 +136,13 @@ def test_an_untouched_folder_loads(tmp_path: Path) -> None:
         ("density: [1.0, 2.0]", "density: 3", "density must hold finite numbers"),
         ("sampling:", "drop: 5\nsampling:", "drop must be a mapping, got 5"),
         ("network:", "objective: 5\nnetwork:", "objective must be a mapping, got 5"),
+        (
+            "network:",
+            "objective: {target: velocty}\nnetwork:",
+            "unknown target 'velocty'; did you mean 'velo",
+        ),
+        ("network:", "objective: {target: 3}\nnetwork:", "target: expected a string or a mapping"),
+        ("network:", "objective: {target: {a: x}}\nnetwork:", "unknown leaf of the target 'a'"),
     ],
 )
 def test_values_that_cannot_be_are_named_with_their_file_when_a_folder_is_loaded(
@@ -145,6 +152,28 @@ def test_values_that_cannot_be_are_named_with_their_file_when_a_folder_is_loaded
     with pytest.raises(lv.FolderError, match=re.escape(str(path))) as caught:
         lv.load(path)
     assert "config.yaml" in str(caught.value) and says in str(caught.value)
+
+
+@pytest.mark.parametrize("length", [-5, 0])
+def test_a_text_of_no_bytes_is_refused_when_a_folder_is_loaded(tmp_path: Path, length: int) -> None:
+    node = {"name": "text", "width": 16, "length": 31}
+    build_model(config(conditions={"prompt": node})).save(tmp_path / "m")
+    path = tmp_path / "m" / "config.yaml"
+    path.write_text(path.read_text().replace("length: 31", f"length: {length}"))
+    with pytest.raises(lv.FolderError, match=f"length must be at least 1, got {length}"):
+        lv.load(tmp_path / "m")
+
+
+def test_a_target_is_one_that_its_leaf_has() -> None:
+    molecule = {"name": "molecule", "sizes": {"7": 1}}
+    network = {"name": "dit", "width": 16, "depth": 1, "heads": 2, "axes": 0, "pair_width": 4}
+    tree = {"modality": molecule, "network": network}
+    for target in ("x", {"positions": "eps", "elements": "cross-entropy", "bonds": "elbo"}, None):
+        assert build_model({**tree, "objective": {"target": target}}).objective.target == target
+    with pytest.raises(
+        BuildError, match="unknown target of bonds 'velocity'; .*allowed: cross-entropy, elbo"
+    ):
+        build_model({**tree, "objective": {"target": {"bonds": "velocity"}}})
 
 
 def test_a_hostile_folder_is_one_line_on_the_command_line(

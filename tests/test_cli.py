@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib.util
+import inspect
 import json
 import os
 import signal
@@ -14,9 +16,11 @@ from typing import Any
 import pytest
 
 import langevin
-from langevin import hub
-from langevin.cli import doctor, extensions
+import langevin.core.model
+from langevin import hub, train_api
+from langevin.cli import doctor, extensions, overrides
 from langevin.cli.main import main
+from langevin.cli.sample import ASKED
 from langevin.modalities.base import Samples
 from tests.cli import COLOURS, Model, install, shell
 
@@ -56,6 +60,12 @@ LIGHT: list[tuple[list[str], int, str]] = [
     ),
     (["sample", "x", "--strength", "2"], 2, "expected a number above 0 and at most 1"),
     (["sample", "x", "--guidance", "nan"], 2, "expected a number from 0, got 'nan'"),
+    (["sample", "x", "--temperature", "0"], 2, "--temperature: expected a number above 0, got '0'"),
+    (["sample", "x", "--temperature", "bonds=x"], 2, "bonds: expected a number above 0, got 'x'"),
+    (["sample", "x", "--temperature", "bonds=1,"], 2, "expected LEAF=NUMBER,LEAF=NUMBER…, got 'bonds=1,'"),
+    (["sample", "x", "--temperature", "a=1,a=2"], 2, "a is given twice in 'a=1,a=2'"),
+    (["sample", "x", "--lag", "0.7"], 2, "--lag: expected LEAF=NUMBER,LEAF=NUMBER…, got '0.7'"),
+    (["sample", "x", "--lag", "bonds=2"], 2, "bonds: expected a number above 0 and at most 1, got '2'"),
     (["sample", "x", "--device", "gpu"], 2, "expected cpu, cuda, cuda:N or mps, got 'gpu'"),
     (["sample", "image-digits", "--label", "3", "--label", "4"], 2, "--label is given twice"),
     (["sample", "image-digits", "--label", "eleven"], 2, "--label: class 'eleven' is a name, but"),
@@ -79,6 +89,8 @@ LIGHT: list[tuple[list[str], int, str]] = [
     (["train", "data=shapes", "training.average=[0.1,x]"], 2, "training.average must be a list of numbers"),
     (["train", "data=shapes", "training.optimizer=adam"], 2, "did you mean 'adamw'?"),
     (["train", "data=shapes", "data.size=abc"], 2, "data.size must be a whole number from 1, got 'abc'"),
+    (["train", "data=shapes", "+data.hues=x"], 2, "data.hues must be a share from 0 to 1, got 'x'"),
+    (["train", "data=shapes", "+data.hues=2"], 2, "data.hues must be a share from 0 to 1, got 2"),
     (["train", "data=shapes", "resume=perhaps"], 2, "resume must be true or false, got 'perhaps'"),
     (["evaluate", "no-such-folder"], 2, "there is no folder 'no-such-folder'"),
     (["models", "--jsn"], 2, "unknown flag '--jsn'; did you mean '--json'?"),
@@ -130,6 +142,25 @@ class TestSample:
             "negative": "a, b=c",
             "batch_size": 2,
         }
+
+    @pytest.mark.parametrize(
+        ("flag", "value", "arrives"),
+        [
+            ("temperature", "0.5", 0.5),
+            ("temperature", "elements=0.5, bonds=1e-1", {"elements": 0.5, "bonds": 0.1}),
+            ("lag", "bonds=0.7", {"bonds": 0.7}),
+            ("lag", "none", {}),
+        ],
+    )
+    def test_values_by_leaf(self, model: Model, flag: str, value: str, arrives: Any) -> None:
+        assert main(["sample", "toy-squares", f"--{flag}", value]) == 0
+        assert model.asked[flag] == arrives
+
+    def test_every_number_of_the_model_is_a_flag(self) -> None:
+        taken = inspect.signature(langevin.core.model.Model.sample).parameters
+        ours = {"self", "n", "first", "like", "keep", "noise", "progress", "watch", "conditions"}
+        flags = {*ASKED, "seed", "start"}
+        assert flags == set(taken) - ours  # what is a file or a function of the caller has none
 
     @pytest.mark.parametrize("prompt", ["-x", "--help", "", "="])
     def test_prompts_that_look_like_flags(self, model: Model, prompt: str) -> None:
@@ -251,6 +282,9 @@ class TestOtherCommands:
         assert main(["evaluate", "o", "--modality", "sqares"]) == 2
         assert "did you mean 'squares'" in capsys.readouterr().err
 
+    def test_every_key_of_a_training_run_can_be_overridden(self) -> None:
+        assert set(train_api._KEYS) <= set(overrides.KEYS)
+
     def test_train_checks_choices_and_passes_the_rest(
         self,
         model: Model,
@@ -265,14 +299,15 @@ class TestOtherCommands:
         for name in ("image_digits", "image_emoji"):
             (tmp_path / "configs" / "experiment" / f"{name}.yaml").touch()
         (tmp_path / "a b").mkdir()
-        overrides = [
+        given = [
             "experiment=image_digits",
             "training.steps=20",
+            "start=image-digits",
             "+model.summary='x, y=z'",
             "~model.name",
             f"data.path={tmp_path}/a b",
         ]
-        assert main(["train", *overrides]) == 0 and passed == overrides
+        assert main(["train", *given]) == 0 and passed == given
         assert (
             main(["train", "-m", "experiment=image_digits,image_emoji"]) == 0 and passed[-1] == "--multirun"
         )
@@ -309,6 +344,9 @@ class TestDoctor:
             "ffmpeg",
         } <= set(findings)
         assert findings["toy-squares"]["says"].startswith("intact")
+        absent = [findings[name] for name in ("vina", "meeko") if name in findings]
+        assert all(f["state"] == "note" and "pip install" in f["says"] for f in absent)
+        assert ("vina" in findings) == (importlib.util.find_spec("vina") is None)
         with (hub.SHIPPED / "toy-squares" / "model.safetensors").open("r+b") as file:
             file.seek(-1, os.SEEK_END)
             file.write(b"\x01")

@@ -50,7 +50,15 @@ def test_every_choice_composes_and_every_setting_is_known() -> None:
     for group in ("experiment", "process", "network", "data", "training", "model"):
         for name in names(group):
             tree = composed(f"{group}={name}")
-            assert set(tree) - {"experiment"} == {"data", "training", "model", "out", "resume", "device"}
+            assert set(tree) - {"experiment"} == {
+                "data",
+                "training",
+                "model",
+                "start",
+                "out",
+                "resume",
+                "device",
+            }
             Settings(**{**tree["training"], "average": tuple(tree["training"]["average"])})
 
 

@@ -60,9 +60,13 @@ def test_a_training_command_composes(line: str) -> None:
     words = shlex.split(line, comments=True)[2:]
     overrides = [word for word in words if not word.startswith("-")]
     with initialize_config_dir(str(ROOT / "langevin" / "configs"), version_base="1.3"):
-        for override in (o.split(",")[0] if "--multirun" in words else o for o in overrides):
-            assert compose("train", [override])
-        tree = compose("train", [o.split(",")[0] if "--multirun" in words else o for o in overrides])
+        chosen = [o.split(",")[0] if "--multirun" in words else o for o in overrides]
+        groups = [
+            o for o in chosen if o.split("=")[0] in ("data", "model", "experiment")
+        ]  # keys may be theirs
+        for override in chosen:
+            assert compose("train", [*(o for o in groups if o != override), override])
+        tree = compose("train", chosen)
     assert {"data", "training", "model"} <= set(tree)
 
 

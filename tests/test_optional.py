@@ -77,6 +77,13 @@ def test_an_absent_package_says_how_to_install_it() -> None:
         package()
 
 
+def test_what_is_of_use_together_is_installed_together() -> None:
+    assert optional.vina.install == optional.install("vina") == "pip install vina meeko gemmi"
+    assert optional.meeko.install == "pip install meeko vina gemmi"
+    assert optional.install("tqdm") == "pip install tqdm" and optional.install("rdkit") == "pip install rdkit"
+    assert {"vina", "meeko", "posebusters"} <= set(optional.status())
+
+
 def test_a_broken_package_gives_its_own_reason(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "langevin_broken_module.py").write_text("raise RuntimeError('half a wheel')")
     monkeypatch.syspath_prepend(tmp_path)

@@ -190,6 +190,11 @@ def steered_otherwise(model: lv.Model) -> tuple[Samples, dict[str, Any]]:
         "guidance": 3.0,
         "grid": "uniform",
         "begin": 0.6,
+        "strength": 2.0,
+        "rounds": 1,
+        "back": 0.7,
+        "choose": "best",
+        "floor": None,
     }
     return model.steer(brightness, 2, particles=2, label=1, **how), {"reward": brightness}
 

@@ -204,8 +204,9 @@ class TestHues:
             )  # the colour word of the caption is taken out
         assert {values["prompt"][i].split()[0] for i in range(4, 12)} != {"red"}
         assert values["prompt"][12:16] == [f"red thing {i}" for i in range(4)]
-        with pytest.raises(ValueError, match=r"\[0, 1\]"):
-            Hues(Data(), 1.5)
+        for share in (1.5, "x", True):
+            with pytest.raises(ValueError, match=rf"\[0, 1\], got {share!r}"):
+                Hues(Data(), share)  # type: ignore[arg-type]
 
 
 def test_learned_uncertainty_and_adaptive_times_train_and_resume(pictures: Path, tmp_path: Path) -> None:

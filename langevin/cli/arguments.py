@@ -14,7 +14,18 @@ from typing import Any, Literal, NoReturn
 
 from langevin.core.errors import unknown
 
-__all__ = ["Parser", "add_fields", "count", "device", "one_of", "positive", "seed", "share"]
+__all__ = [
+    "Parser",
+    "add_fields",
+    "count",
+    "device",
+    "lag",
+    "one_of",
+    "positive",
+    "seed",
+    "share",
+    "temperature",
+]
 
 
 class Once(argparse.Action):
@@ -106,6 +117,38 @@ def positive(value: str) -> float:
 def share(value: str) -> float:
     """A number above 0, at most 1."""
     return _number(value, float, lambda x: 0 < x <= 1, "a number above 0 and at most 1")
+
+
+def temperature(value: str) -> float | dict[str, float]:
+    """A number above 0, or one by leaf, as elements=0.5,bonds=0.2."""
+    if "=" in value:
+        return _by_leaf(value, _temperature)
+    return _temperature(value)
+
+
+def lag(value: str) -> dict[str, float]:
+    """A number above 0 and at most 1 by leaf, as elements=0.7,bonds=0.7; of no leaf for none."""
+    return {} if value == "none" else _by_leaf(value, share)
+
+
+def _temperature(value: str) -> float:
+    return _number(value, float, lambda x: 0 < x < float("inf"), "a number above 0")
+
+
+def _by_leaf(value: str, number: Callable[[str], float]) -> dict[str, float]:
+    """Names and numbers of ``name=number,name=number``."""
+    found: dict[str, float] = {}
+    for part in value.split(","):
+        name, _, text = (word.strip() for word in part.partition("="))
+        if not name or not text:
+            raise argparse.ArgumentTypeError(f"expected LEAF=NUMBER,LEAF=NUMBER…, got {value!r}")
+        if name in found:
+            raise argparse.ArgumentTypeError(f"{name} is given twice in {value!r}")
+        try:
+            found[name] = number(text)
+        except argparse.ArgumentTypeError as error:
+            raise argparse.ArgumentTypeError(f"{name}: {error}") from None
+    return found
 
 
 def device(value: str) -> str:

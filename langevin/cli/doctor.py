@@ -78,7 +78,7 @@ def _packages() -> Iterator[Finding]:
     for name, version in versions.items():
         if version is None:
             needed = name in NEEDED
-            says = f"not installed; {'' if needed else 'where needed: '}pip install {name}"
+            says = f"not installed; {'' if needed else 'where needed: '}{optional.install(name)}"
             yield Finding("bad" if needed else "note", name, says)
 
 

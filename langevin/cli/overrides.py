@@ -19,9 +19,15 @@ from langevin.core.training.settings import Settings
 
 __all__ = ["Override", "check", "override"]
 
-KEYS = ("data", "training", "model", "out", "resume", "device", "experiment", "process", "network", "hydra")
+KEYS = (
+    "data", "training", "model", "start", "out", "resume", "device", "experiment", "process", "network", "hydra",
+)  # fmt: skip
 GROUPS = ("data", "training", "model", "experiment", "process", "network")
-BUILT_IN = {"image": ("shapes",), "molecule": ()}  # data that is no path, of the modalities that are our own
+BUILT_IN = {
+    "image": ("shapes",),
+    "molecule": (),
+    "pocket": (),
+}  # data that is no path, of the modalities that are our own
 MISSING = "???"
 _OVERRIDE = re.compile(r"(?P<add>\+{0,2}|~)(?P<key>[\w./@-]+)(=(?P<value>.*))?", re.DOTALL)
 _LATER = object()
@@ -82,6 +88,10 @@ def check(overrides: Sequence[Override], configs: Path, whole: bool = True) -> N
     size = data.get("size")
     if size is not None and size is not _LATER and (not isinstance(size, int) or size < 1):
         raise ValueError(f"data.size must be a whole number from 1, got {size!r}")
+    hues = data.get("hues")
+    number = isinstance(hues, (int, float)) and not isinstance(hues, bool)
+    if hues is not None and hues is not _LATER and not (number and 0 <= hues <= 1):
+        raise ValueError(f"data.hues must be a share from 0 to 1, got {hues!r}")
     if whole:
         _check_path(data.get("path"), data.get("modality", "image"))
 

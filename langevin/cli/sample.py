@@ -16,7 +16,18 @@ from pathlib import Path
 from typing import Any
 
 from langevin import hub, names
-from langevin.cli.arguments import Parser, add_fields, count, device, one_of, positive, seed, share
+from langevin.cli.arguments import (
+    Parser,
+    add_fields,
+    count,
+    device,
+    lag,
+    one_of,
+    positive,
+    seed,
+    share,
+    temperature,
+)
 from langevin.core.errors import unknown
 from langevin.core.values import class_index, finite
 from langevin.folders import read_config
@@ -36,8 +47,8 @@ Models whose samples can be measured take --filter, and draw until N samples pas
 
   langevin sample molecule-qm9-heavy -n 100 --filter "sound and strain < 20" --must-not "[r3]" --out runs/sound
 """
-ASKED = ("steps", "evaluations", "sampler", "grid", "guidance", "strength", "negative", "batch_size")
-HOW = ("steps", "sampler", "grid", "guidance", "strength")
+HOW = ("steps", "sampler", "grid", "guidance", "strength", "temperature", "lag")
+ASKED = (*HOW, "evaluations", "negative", "batch_size")
 CONDITIONS = {"prompt": "a text, taken verbatim", "label": "a class, by name or number"}
 
 
@@ -143,6 +154,18 @@ def _parser(conditions: Sequence[str] = tuple(CONDITIONS), measured: bool = Fals
     how.add_argument("--grid", type=one_of("grid", names.GRIDS), metavar="NAME", help=", ".join(names.GRIDS))
     how.add_argument(
         "--guidance", type=positive, metavar="SCALE", help="scale of classifier-free guidance; 1 is none"
+    )
+    how.add_argument(
+        "--temperature",
+        type=temperature,
+        metavar="TAU",
+        help="of draws of classes; below 1 the likelier come more often. A number, or one by leaf: elements=0.5,bonds=0.2",
+    )
+    how.add_argument(
+        "--lag",
+        type=lag,
+        metavar="LEAF=TIME,…",
+        help="when the clock of a leaf begins to fall: elements=0.7,bonds=0.7; none: all leaves fall together",
     )
     how.add_argument("--start", metavar="FILE", help="start from this instead of from noise")
     how.add_argument(
@@ -268,6 +291,8 @@ def _check_folder(
     found = {**earlier, **(earlier.get("options") or {})}
     asked: dict[str, Any] = {"seed": args.seed}
     asked |= {name: getattr(args, name) for name in HOW if getattr(args, name) is not None}
+    if args.lag == {}:
+        asked["lag"] = None
     if "negative" in earlier:  # runs of before it was written down are not known to differ
         asked["negative"] = None if args.negative is None else {"prompt": args.negative}
         asked["spec"] = {k: v for k, v in ((k, getattr(args, k)) for k in spec) if v is not None}

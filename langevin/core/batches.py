@@ -28,10 +28,10 @@ def to(value: Any, device: Any) -> Any:
 
 
 def pick(value: Any, index: Any) -> Any:
-    """Rows of a state, a mask or None."""
+    """Rows of a state, times or a mask; None and a time that all share as they are."""
     if isinstance(value, dict):
-        return {k: v[index] for k, v in value.items()}
-    return None if value is None else value[index]
+        return {k: pick(v, index) for k, v in value.items()}
+    return value[index] if isinstance(value, Tensor) else value
 
 
 def join(parts: list[Any]) -> Any:

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, TypeAlias
 
 import torch
@@ -21,6 +21,7 @@ from torch import Tensor
 from langevin.core.errors import unknown
 from langevin.core.posteriors import Posterior
 from langevin.core.processes.base import Process, State
+from langevin.core.recall import Recalled, remember, remembered
 from langevin.core.times import Times
 
 __all__ = ["Condition", "Denoiser", "Memory", "NetworkDenoiser", "repeat_rows"]
@@ -88,6 +89,13 @@ class Denoiser(ABC):
         return given
 
 
+def _latest(t: Times) -> float:
+    """The largest of all times."""
+    if isinstance(t, dict):
+        return max(map(_latest, t.values()))
+    return float(t.max()) if isinstance(t, Tensor) else float(t)
+
+
 def repeat_rows(value: Any, count: int) -> Any:
     """``count`` copies of a batch one after another: tensors with a batch axis, dicts of them; floats as they are."""
     if isinstance(value, dict):
@@ -110,11 +118,14 @@ class NetworkDenoiser(Denoiser):
     Args:
         network: ``network(x_t, t, condition, mask) -> output``, a tensor or a dict by leaf, given states in ``dtype``
             and times in float32. It has ``batch(conditions, rows) -> condition`` if it takes conditions: the rows of
-            several conditions as one.
+            several conditions as one. Where it has a true ``recalls`` it takes ``belief=`` too, and is shown its last
+            answer (:mod:`langevin.core.recall`).
         process: what it was trained on.
         parametrisation: of Gaussian leaves — "eps", "x", "v", "velocity", "score", "edm" — or a dict by leaf.
         dtype: what the network computes in; states and beliefs stay float32 or float64.
         time: the network's clock, t ↦ its own units (foreign checkpoints).
+        recall: time from which on down a network that recalls is not shown its last answer, where the latest of all clocks
+            is below it.
     """
 
     network: Callable[..., Any]
@@ -122,6 +133,7 @@ class NetworkDenoiser(Denoiser):
     parametrisation: str | dict[str, str] = "velocity"
     dtype: torch.dtype = torch.float32
     time: Callable[[Times], Any] | None = None
+    recall: float = 0.0
 
     def __call__(
         self,
@@ -131,8 +143,24 @@ class NetworkDenoiser(Denoiser):
         mask: Tensor | None = None,
         memory: Memory = None,
     ) -> tuple[Posterior, Memory]:
-        output = self.network(self._cast(x_t), self.time(t) if self.time else t, dict(condition or {}), mask)
-        return self.process.posterior(output, x_t, t, self.parametrisation), memory
+        clock = self.time(t) if self.time else t
+        output = self.network(self._cast(x_t), clock, dict(condition or {}), mask, **self._shown(memory, t))
+        belief = self.process.posterior(output, x_t, t, self.parametrisation)
+        return belief, remember(memory, belief) if self._recalls else memory
+
+    @property
+    def _recalls(self) -> bool:
+        return bool(getattr(self.network, "recalls", False))
+
+    def _shown(self, memory: Memory, t: Times, count: int = 1) -> dict[str, Recalled]:
+        """The last belief for ``count`` copies of the batch, as an argument of the network."""
+        last = remembered(self.process, memory) if self._recalls else None
+        if last is None or (
+            last.rows is None and _latest(t) < self.recall
+        ):  # rows: training, which shows as it draws
+            return {}
+        last = replace(last, state=self._cast(last.state))
+        return {"belief": last if count == 1 else last.repeat(count)}
 
     def many(
         self,
@@ -151,14 +179,13 @@ class NetworkDenoiser(Denoiser):
         joint = self.network.batch([dict(c) for c in conditions], rows)  # type: ignore[attr-defined]
         wide = repeat_rows(x_t, count)
         times = repeat_rows(t, count)
-        output = self.network(
-            self._cast(wide), self.time(times) if self.time else times, joint, repeat_rows(mask, count)
-        )
+        clock, wide_mask = self.time(times) if self.time else times, repeat_rows(mask, count)
+        output = self.network(self._cast(wide), clock, joint, wide_mask, **self._shown(memory, t, count))
         beliefs = []
         for k in range(count):
             part = _rows(output, slice(k * rows, (k + 1) * rows))
             beliefs.append(self.process.posterior(part, x_t, t, self.parametrisation))
-        return beliefs, memory
+        return beliefs, remember(memory, beliefs[0]) if self._recalls else memory
 
     def _cast(self, x: State) -> State:
         if isinstance(x, dict):

@@ -24,12 +24,12 @@ from langevin.core.progress import bar
 from langevin.core.request import Run
 from langevin.core.rng import Stream
 from langevin.core.samplers import Particles, Sampler, Step, sample
-from langevin.core.samplers.particles import choose
+from langevin.core.samplers.particles import choose, summary
 
 if TYPE_CHECKING:
     from langevin.core.model import Model
 
-__all__ = ["Counter", "Draw"]
+__all__ = ["Counter", "Draw", "Steering"]
 
 
 class Counter:
@@ -39,11 +39,13 @@ class Counter:
         evaluations: beliefs asked for of one sample, the most of any batch.
         rows: rows that passed the network, over all batches.
         gradients: backward passes of one sample, the most of any batch.
+        told: what became of the particles, one dict of tensors (B, …) for each batch.
     """
 
     def __init__(self, watch: Callable[[Step], None] | None = None) -> None:
         self.watch = watch
         self.evaluations = self.rows = self.gradients = 0
+        self.told: list[dict[str, Tensor]] = []
         self._asked = self._rows = self._gradients = 0  # of the batch that is being made
 
     def __call__(self, step: Step, denoiser: Denoiser) -> None:
@@ -55,11 +57,35 @@ class Counter:
         if self.watch is not None:
             self.watch(step)
 
-    def close(self, rows: int) -> None:
+    def close(self, rows: int, told: dict[str, Tensor] | None = None) -> None:
         """A batch of so many rows is made; one that ran out of memory is not counted."""
         self.evaluations = max(self.evaluations, self._asked)
         self.gradients = max(self.gradients, self._gradients)
         self.rows += rows * self._rows
+        if told is not None:
+            self.told.append(told)
+
+
+@dataclass(frozen=True)
+class Steering:
+    """How samples are steered.
+
+    Attributes:
+        reward: of clean states, one number for each particle, given (states, mask); NaN where there is none.
+        count: particles of each sample.
+        best: return the particle with the highest reward, not one drawn by weight.
+        settings: more of :class:`~langevin.core.samplers.Particles`.
+    """
+
+    reward: Callable[[State, Tensor | None], Tensor]
+    count: int
+    best: bool
+    settings: Mapping[str, Any]
+
+    def around(self, inner: Sampler, mask: Tensor | None = None, renoise: Any = None) -> Particles:
+        """The sampler of the particles of a batch."""
+        reward = lambda x: self.reward(to(x, "cpu"), mask)  # noqa: E731
+        return Particles(reward, self.count, inner, renoise=renoise, **self.settings)
 
 
 @dataclass(frozen=True)
@@ -78,10 +104,7 @@ class Draw:
         begin: noise ``known`` to the first time and begin there.
         chosen: booleans by leaf, True where ``known`` is kept; None to keep nothing.
         noise: states to begin from; None for the prior.
-        particles: of each sample, under a reward.
-        reward: of clean states, one number for each particle, given (states, mask); None for none.
-        strength: of the reward.
-        reward_from: time from which on it counts.
+        steering: by a reward; None for none.
         first: number of the first sample under the seed.
     """
 
@@ -96,10 +119,7 @@ class Draw:
     begin: bool = False
     chosen: State | None = None
     noise: State | None = None
-    particles: int = 1
-    reward: Callable[[State, Tensor | None], Tensor] | None = None
-    strength: float = 1.0
-    reward_from: float = 1.0
+    steering: Steering | None = None
     first: int = 0
 
     def all(self, size: int, counter: Counter, progress: bool | None) -> tuple[State, Tensor | None]:
@@ -133,11 +153,12 @@ class Draw:
             _check_shapes(noise, like)
         index = torch.arange(len(rows))  # rows of this batch
         place: slice | Tensor = here  # and of the run
-        if self.reward is not None:  # particles of a sample stand next to each other
-            index = index.repeat_interleave(self.particles)
-            rng, place = rng.particles(self.particles), index + rows.start
+        steering = self.steering
+        if steering is not None:  # particles of a sample stand next to each other
+            index = index.repeat_interleave(steering.count)
+            rng, place = rng.particles(steering.count), index + rows.start
             like, mask, noise, kept = (pick(part, index) for part in (like, mask, noise, kept))
-            sampler = self._steered(sampler, mask)
+            sampler = steering.around(sampler, mask, model.modality.noised)
         like, mask, x, kept = (to(part, model.device) for part in (like, mask, noise, kept))
         if self.begin:
             x = model.modality.noised(like, run.times[0], rng.fold("start"), mask)
@@ -153,29 +174,27 @@ class Draw:
             model.parse({k: [v[i] for i in index.tolist()] for k, v in raw.items()})
         )
         moves = len(sampler.plan(denoiser.process, run.times))
-        stepping = sample(denoiser, sampler, run.times, rng, x=x, like=like, condition=condition, mask=mask)
+        stepping = sample(
+            denoiser,
+            sampler,
+            run.times,
+            rng,
+            x=x,
+            like=like,
+            condition=condition,
+            mask=mask,
+            noised=None if kept is not None else model.modality.noised,  # which knows nothing of what is kept
+        )
         with torch.no_grad():
             for step in bar(stepping, moves, f"samples {numbers.start}–{numbers.stop - 1}", progress):
                 counter(step, denoiser)
-        counter.close(len(index))
+        told = None if steering is None else to(summary(step.memory, steering.count), "cpu")
+        counter.close(len(index), told)
         state = paste(step.x, like, kept) if kept is not None else step.x
-        if self.reward is not None:
-            state, mask = (
-                choose(state, step.memory, self.particles, rng),
-                pick(mask, slice(None, None, self.particles)),
-            )
+        if steering is not None:
+            state = choose(state, step.memory, steering.count, rng, steering.best)
+            mask = pick(mask, slice(None, None, steering.count))
         return to(state, "cpu"), to(mask, "cpu")
-
-    def _steered(self, inner: Sampler, mask: Tensor | None) -> Particles:
-        reward = self.reward
-        assert reward is not None
-        return Particles(
-            lambda x: reward(to(x, "cpu"), mask),
-            self.particles,
-            inner,
-            self.strength,
-            begin=self.reward_from,
-        )
 
     def record(self, counter: Counter) -> dict[str, Any]:
         """How the samples were made, for the modality's ``collect``."""
@@ -188,7 +207,7 @@ class Draw:
             "evaluations": counter.evaluations,
             "network_rows": counter.rows,
             "backward_passes": counter.gradients,
-            "particles": self.particles,
+            "particles": 1 if self.steering is None else self.steering.count,
             "dtype": None if dtype == torch.float32 else str(dtype).removeprefix("torch."),
             "unsaved": None if self.model.source else True,
             "licence": config.get("licence"),

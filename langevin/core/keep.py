@@ -4,13 +4,15 @@ Inpainting, motif scaffolding, fragment linking, first and last frames, extensio
 about kept elements is replaced by what is known (:class:`~langevin.core.guidance.known.Known`, a guidance), in posterior
 space, so that it serves every sampler and leaf, and goes around any guidance.
 
-A :class:`Keep` selects elements on a modality's own grid: rows and columns of pixels, frames, residues, atoms.
+A :class:`Keep` selects elements on a modality's own grid: rows and columns of pixels, frames, residues, atoms. Where the
+axes of the grid have units (:class:`Grid`), as seconds and hertz of a sound, it may select by these, at any resolution.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
@@ -19,7 +21,25 @@ from torch import Tensor
 from langevin.core.processes import State, split
 from langevin.core.times import shaped
 
-__all__ = ["Keep", "border", "box", "elements", "frames", "leaves", "mask", "paste"]
+__all__ = [
+    "Grid", "Keep", "border", "box", "elements", "frames", "hertz", "leaves", "mask", "paste", "seconds",
+]  # fmt: skip
+
+
+class Grid(tuple[int, ...]):
+    """A shape whose axes have units.
+
+    Args:
+        shape: of the element grid.
+        centres: unit ↦ (axis, where the elements lie along it, ascending).
+    """
+
+    centres: Mapping[str, tuple[int, Tensor]]
+
+    def __new__(cls, shape: Sequence[int], centres: Mapping[str, tuple[int, Tensor]]) -> Grid:
+        self = super().__new__(cls, shape)
+        self.centres = centres
+        return self
 
 
 @dataclass(frozen=True)
@@ -31,11 +51,13 @@ class Keep:
             the element is kept.
         name: for records.
         leaves: whole leaves of a product that are kept, in place of elements.
+        units: whether it selects by the units of a :class:`Grid`, so that it serves a grid of any resolution.
     """
 
     select: Callable[[Sequence[int]], Tensor]
     name: str
     leaves: tuple[str, ...] = ()
+    units: bool = field(default=False, kw_only=True)
 
     def __call__(self, shape: Sequence[int]) -> Tensor:
         """The choice on a grid of ``shape``.
@@ -54,7 +76,19 @@ class Keep:
 
     def __invert__(self) -> Keep:
         """Everything else."""
-        return Keep(lambda shape: ~self.select(shape), f"~{self.name}")
+        return Keep(lambda shape: ~self.select(shape), f"~{self.name}", units=self.units)
+
+    def __and__(self, other: Keep) -> Keep:
+        """What both keep."""
+        both = self.units and other.units
+        name = f"({self.name} & {other.name})"
+        return Keep(lambda shape: self.select(shape) & other.select(shape), name, units=both)
+
+    def __or__(self, other: Keep) -> Keep:
+        """What either keeps."""
+        both = self.units and other.units
+        name = f"({self.name} | {other.name})"
+        return Keep(lambda shape: self.select(shape) | other.select(shape), name, units=both)
 
 
 def mask(chosen: Any) -> Keep:
@@ -98,6 +132,41 @@ def leaves(*names: str) -> Keep:
 def frames(*indices: int) -> Keep:
     """Keeps whole entries of the first axis of the grid (frames of a clip); negative indices count from the end."""
     return replace(elements(*indices), name=f"frames{indices}")
+
+
+def seconds(start: float | None = None, end: float | None = None) -> Keep:
+    """Keeps a span of time, [start, end) in seconds; to the ends where None. ``~seconds(1, 2)`` redraws that second.
+
+    Raises:
+        ValueError: start is not before end; or, when used, a sample without time.
+    """
+    return _between("seconds", start, end)
+
+
+def hertz(low: float | None = None, high: float | None = None) -> Keep:
+    """Keeps a band of frequencies, [low, high) in Hz; to the ends where None.
+
+    Raises:
+        ValueError: low is not below high; or, when used, a sample without frequencies.
+    """
+    return _between("hertz", low, high)
+
+
+def _between(unit: str, low: float | None, high: float | None) -> Keep:
+    first, last = (-math.inf if low is None else low), (math.inf if high is None else high)
+    name = f"{unit}({low}, {high})"
+    if not first < last:
+        raise ValueError(f"keep.{name} is empty: the first must be less than the second")
+
+    def select(shape: Sequence[int]) -> Tensor:
+        axes = shape.centres if isinstance(shape, Grid) else {}
+        if unit not in axes:
+            raise ValueError(f"keep={name}: these samples have no {unit}")
+        axis, at = axes[unit]
+        inside = (at >= first) & (at < last)
+        return inside.reshape([-1 if k == axis else 1 for k in range(len(shape))]).expand(*shape).clone()
+
+    return Keep(select, name, units=True)
 
 
 def box(top: int, left: int, height: int, width: int) -> Keep:

@@ -258,6 +258,10 @@ class Objective:
         independent: share of the samples of a product whose leaves are noised by clocks of their own.
         given: share of the samples of which a part is shown clean (:mod:`langevin.core.parts`); which parts, the
             modality says.
+        recall: share of the samples that are shown a first answer of the network (:mod:`langevin.core.recall`,
+            self-conditioning); 0 for a network that does not see its beliefs.
+        distortion: how much further off than their clock says some elements of Gaussian leaves are, in units of the
+            noise (:mod:`langevin.core.training.distortion`); 0 for none.
     """
 
     target: str | dict[str, str] | None = None
@@ -267,15 +271,19 @@ class Objective:
     uncertainty: bool = False
     independent: float = 0.0
     given: float = 0.0
+    recall: float = 0.0
+    distortion: float = 0.0
 
     def __post_init__(self) -> None:
-        for name in ("independent", "given"):
+        for name in ("independent", "given", "recall"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ValueError(f"{name} must be a share from 0 to 1, got {getattr(self, name)}")
-            if getattr(self, name) and self.uncertainty:
-                raise ValueError(
-                    "uncertainty is learned by noise level, of which independent clocks and given parts have several"
-                )
+        if (self.independent or self.given) and self.uncertainty:
+            raise ValueError(
+                "uncertainty is learned by noise level, of which independent clocks and given parts have several"
+            )
+        if not 0 <= self.distortion < math.inf:
+            raise ValueError(f"distortion must be a finite number of at least 0, got {self.distortion}")
 
     def kinds(self, process: Process) -> dict[str, str | None]:
         """The target of every leaf by name, as :meth:`Process.loss` takes it.

@@ -84,7 +84,8 @@ class Model:
         self.source = ""  # how langevin.load finds it; set when it is loaded
         taken = [*inspect.signature(self.sample).parameters, *(f.name for f in fields(modality.spec))]
         check_names(self.conditions, taken)
-        self.denoiser = NetworkDenoiser(network, process, parametrisation)
+        recall = float(self.defaults.get("recall") or 0.0)
+        self.denoiser = NetworkDenoiser(network, process, parametrisation, recall=recall)
 
     def __repr__(self) -> str:
         return f"Model({self.name!r}, {self.parameters:,} parameters, conditions={list(self.conditions)}, on {self.device})"
@@ -293,12 +294,15 @@ class Model:
             temperature=temperature,
             lag=lag,
         )
-        known, known_mask = encoded(self.modality, objects, n)
-        chosen = self.modality.chosen(keep, known) if keep is not None else None
-        counter, seed = Counter(watch), checked_seed(seed)
+        counter, seed, first = Counter(watch), checked_seed(seed), checked_first(first)
+        held, kept = objects, keep
+        if objects is None:  # what the spec says to be there from the start
+            rng = Stream.of(seed, range(first, first + n)).fold("sample")
+            held, kept = self.modality.known(spec, rng) or (None, None)
+        known, known_mask = encoded(self.modality, held, n)
+        chosen = self.modality.chosen(kept, known) if kept is not None else None
         size = min(checked_batch(batch_size, _BATCH), n)
         self.network.eval()
-        first = checked_first(first)
         draw = Draw(
             self, run, n, raw, seed, spec, known, known_mask, start is not None, chosen, noise, first=first
         )
@@ -316,8 +320,8 @@ class Model:
             mask,
             record,
             raw,
-            listed(like) if keep is not None else None,
-            keep,
+            None if held is None else listed(held),
+            kept,
             range(first, first + n),
         )
 

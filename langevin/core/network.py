@@ -25,9 +25,11 @@ import torch
 from torch import Tensor, nn
 
 from langevin.core.backbones import FinalLayer, PairEmbedding, PairHead, TimeEmbedding
+from langevin.core.backbones.layers import zero
 from langevin.core.conditioning import Embedded, Embedder, cat, dropout
 from langevin.core.errors import unknown
 from langevin.core.processes.base import State
+from langevin.core.recall import Recalled
 from langevin.core.rng import Stream
 from langevin.core.times import Times
 from langevin.core.tokens import Tokeniser
@@ -45,6 +47,7 @@ class Network(nn.Module):
         backbone: takes (tokens, vector, positions, mask, pair, context, context_mask); has ``width``.
         conditions: embedders by name; vectors as wide as the backbone.
         clocks: names of the leaves that have clocks of their own; empty for one clock.
+        recalls: whether it is shown its last belief (:mod:`langevin.core.recall`).
     """
 
     def __init__(
@@ -53,12 +56,18 @@ class Network(nn.Module):
         backbone: nn.Module,
         conditions: Mapping[str, Embedder] | None = None,
         clocks: Sequence[str] = (),
+        recalls: bool = False,
     ) -> None:
         super().__init__()
         width: int = backbone.width  # type: ignore[assignment]
         self.tokeniser = tokeniser
         self.backbone = backbone
         self.conditions = nn.ModuleDict(dict(conditions or {}))
+        for name, embedder in (conditions or {}).items():
+            if getattr(embedder, "vector_width", 0) not in (0, width):
+                raise ValueError(
+                    f"condition {name!r} gives vectors of width {embedder.vector_width}, and the network has width {width}"
+                )
         self.clocks = tuple(clocks)
         self.width = width
         self.contextual = bool(getattr(backbone, "context_width", 0))
@@ -79,6 +88,15 @@ class Network(nn.Module):
                 "both or neither"
             )
         self.pair_in = PairEmbedding(pairs, pair_width) if pairs else None
+        self.recalls = recalls
+        if recalls:  # silent at first
+            self.recall = nn.ModuleDict(
+                {_key(k): nn.Linear(d, width) for k, d in tokeniser.inputs.items() if k != self.points}
+            )
+            self.recall_pair = PairEmbedding(pairs, pair_width) if pairs else None
+            last: list[Any] = [*self.recall.values(), *list(self.recall_pair or ())[-1:]]
+            for layer in last:
+                zero(layer)
         readings: Mapping[str, int] = getattr(tokeniser, "pair_outputs", {})
         self.pair_heads = nn.ModuleDict({k: PairHead(pair_width, d) for k, d in readings.items()})
 
@@ -134,7 +152,12 @@ class Network(nn.Module):
         }
 
     def forward(
-        self, x_t: State, t: Times, condition: Mapping[str, Any] | None = None, mask: Tensor | None = None
+        self,
+        x_t: State,
+        t: Times,
+        condition: Mapping[str, Any] | None = None,
+        mask: Tensor | None = None,
+        belief: Recalled | None = None,
     ) -> Any:
         """The output by leaf, in the shapes of the state.
 
@@ -143,6 +166,7 @@ class Network(nn.Module):
             t: a float, (), (B,) or (B, N) tensor, or a dict of these by clock.
             condition: raw tensors or embeddings by name.
             mask: (B, L), True on real elements.
+            belief: the last answer, for a network that ``recalls``.
         """
         tokens = self.tokeniser.tokens(x_t, mask)
         first = next(iter(tokens.values.values()))
@@ -153,7 +177,8 @@ class Network(nn.Module):
         if not self.embed_in:  # of points alone
             hidden = first.new_zeros(*first.shape[:2], self.width)
         if self.place is not None:
-            hidden = hidden + self.place(_waves(tokens.positions[..., : self.places])).to(first.dtype)
+            waves = _waves(tokens.positions[..., : self.places])  # float32, whatever this computes in
+            hidden = hidden + self.place(waves.to(self.place.weight.dtype)).to(first.dtype)
         vector = self._time(t, rows, first)
         embedded = self.embed(condition or {})
         contexts = []
@@ -167,6 +192,8 @@ class Network(nn.Module):
         positions = tokens.positions if self.points is None else tokens.values[self.points]
         positions = positions.expand(rows, -1, -1)
         pair = self.pair_in(tokens.pair) if self.pair_in is not None else None
+        if belief is not None:
+            hidden, pair = self._recalled(belief, mask, hidden, pair)
         out = self.backbone(hidden, vector, positions, tokens.mask, pair, context, context_mask)
         values = {
             name: out.displacement if name == self.points else self.heads[_key(name)](out.tokens, vector)
@@ -178,6 +205,19 @@ class Network(nn.Module):
                 both = tokens.mask[:, :, None] & tokens.mask[:, None]
                 values[name] = values[name].masked_fill(~both[..., None], 0)
         return self.tokeniser.untokens(values, x_t)
+
+    def _recalled(
+        self, belief: Recalled, mask: Tensor | None, hidden: Tensor, pair: Tensor | None
+    ) -> tuple[Tensor, Tensor | None]:
+        """Embeddings of tokens and pairs with those of a belief about them."""
+        tokens = self.tokeniser.tokens(belief.state, mask)
+        more = sum(self.recall[_key(k)](v) for k, v in tokens.values.items() if k != self.points)
+        pairs = self.recall_pair(tokens.pair) if self.recall_pair is not None else None
+        if belief.rows is not None:
+            there = belief.rows.to(hidden.dtype)
+            more = more * there[:, None, None]
+            pairs = pairs * there[:, None, None, None] if pairs is not None else None
+        return hidden + more, pair if pairs is None else pair + pairs
 
     def _time(self, t: Times, rows: int, like: Tensor) -> Tensor:
         """The summed embedding of every clock, (B, D) or (B, N, D)."""

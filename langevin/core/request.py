@@ -13,7 +13,7 @@ from langevin.core.grids import Grid
 from langevin.core.guidance import Temperature, cfg, chain
 from langevin.core.processes import Discrete, Process
 from langevin.core.records import record
-from langevin.core.samplers import Sampler, preset
+from langevin.core.samplers import Restart, Sampler, preset
 from langevin.core.samplers.base import GridLike, times_of
 
 __all__ = [
@@ -61,6 +61,7 @@ def resolve(
     rising: bool = False,
     temperature: float | Mapping[str, float] | None = None,
     lag: Mapping[str, float] | None = None,
+    around: Callable[[Sampler], Sampler] | None = None,
 ) -> Run:
     """The run that a call describes.
 
@@ -77,6 +78,7 @@ def resolve(
         temperature: of draws of classes, one number or one by leaf; None for the model's own.
         lag: common time at which the clock of a leaf begins to fall (:func:`~langevin.core.grids.lagged`); None for the
             model's own. Times that are given by leaf stay as they are.
+        around: what the sampler will be wrapped in, which says how long a grid ``evaluations`` allow.
 
     Raises:
         ValueError: contradictory or unknown settings; the message names what is allowed.
@@ -103,12 +105,13 @@ def resolve(
     if make is None:
         times = within(times_of(grid, process), strength)  # type: ignore[arg-type]
     elif evaluations is not None:
-        times = _largest(plan_of, chosen, process, evaluations)
+        times = _largest(plan_of, around(chosen) if around else chosen, process, evaluations)
     else:
         times = plan_of(steps if steps is not None else int(defaults.get("steps", 20)))
     behind = dict(lag if lag is not None else defaults.get("lag") or {})
     if rising:
         times = times[::-1]
+        chosen = chosen.inner if isinstance(chosen, Restart) else chosen  # there is no way down to repeat
     elif behind and not isinstance(times[0], dict):
         times = grids.lagged(times, behind, process)
     weight = guidance if guidance is not None else defaults.get("guidance", 1.0)
@@ -221,6 +224,7 @@ def _largest(
             refusal = error
             continue
         if sampler.evaluations(plan, process) > budget:
+            refusal = None
             break
         best = times
     if best is None and refusal is not None:

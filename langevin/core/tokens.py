@@ -46,6 +46,9 @@ class Tokeniser(Protocol):
       sees them by their distances alone and answers with a displacement, which stands among the values of
       :meth:`untokens` as that leaf; to every other backbone they are values like any. All else that such a modality
       gives, features of pairs among it, must be the same for points that are shifted, rotated or reflected together.
+
+    To :meth:`tokens` of a model that is shown its own beliefs (:mod:`langevin.core.recall`) a discrete leaf may come as
+    probabilities, floats with one more axis than indices have.
     """
 
     @property

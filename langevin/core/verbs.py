@@ -5,6 +5,7 @@ Each is a function of a model and a method of :class:`~langevin.core.model.Model
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -13,14 +14,15 @@ from torch import Tensor
 
 from langevin.core import grids, likelihood
 from langevin.core.batches import slerp, to
-from langevin.core.draw import Counter, Draw
+from langevin.core.draw import Counter, Draw, Steering
+from langevin.core.errors import unknown
 from langevin.core.guidance.base import guided
 from langevin.core.objects import encoded, listed, spec_of
 from langevin.core.processes import State, split
 from langevin.core.records import given
 from langevin.core.request import Guidance, broadcast_conditions, checked_batch, checked_seed, resolve
 from langevin.core.rng import Stream
-from langevin.core.samplers import Multistep, Sampler, Single
+from langevin.core.samplers import Multistep, Restart, Sampler, Single, preset
 from langevin.core.samplers import sample as drive
 from langevin.core.samplers.base import GridLike
 
@@ -139,9 +141,14 @@ def steer(
     n: int | None = None,
     *,
     particles: int = 8,
-    strength: float = 1.0,
-    begin: float = 1.0,
+    strength: float | None = None,
+    rounds: int = 8,
+    back: float = 0.5,
+    begin: float = 0.0,
+    floor: float | None = -math.inf,
+    choose: str | None = None,
     steps: int | None = None,
+    evaluations: int | None = None,
     sampler: str | Sampler | None = None,
     grid: str | GridLike | None = None,
     guidance: float | Guidance | None = None,
@@ -151,49 +158,66 @@ def steer(
     progress: bool | None = None,
     **conditions: Any,
 ) -> Any:
-    """Samples from the model tilted by exp(strength · reward), by sequential Monte Carlo over particles.
+    """Samples of high reward, by particles that are judged, resampled, noised and drawn again.
+
+    Without a strength, the best that can be found: gains are kept, whatever the scale of the reward, and the best
+    particle of each sample is returned. With one, samples of the law p(x) exp(strength · reward), by sequential Monte Carlo;
+    see :mod:`langevin.core.samplers.particles`. ``run.options["steering"]`` tells what became of the particles: at each
+    judging its time, and the means over samples of the effective sample size, of the lineages left (of ``particles``) and
+    of the particles that differ; the share of new states that each round accepted; how many states were judged, and how
+    many of them could not be decoded; with a strength, the mean estimate of log E[exp(strength · reward)].
 
     Args:
-        reward: decoded objects ↦ one number for each; larger is better. Failures to decode are passed as they are.
+        reward: decoded objects ↦ one number for each; larger is better.
         n: samples, as many as a condition has entries, else 1; each has its own particles.
         particles: K for each.
-        strength: λ.
-        begin: time from which on the reward counts; early beliefs of clean objects may say little.
-        sampler: of every particle, stochastic (``"ddpm"``, ``"dpm++2m-sde"``, an object); ``Single(1.0)`` by default.
+        strength: λ; None for the best.
+        rounds: how often particles are noised and drawn again after they were first drawn.
+        back: the time they go back to. Every round costs the steps of the grid below it: by default, all rounds together
+            about four times the first descent.
+        begin: time from which on beliefs of clean objects steer particles on their way down, with a strength only;
+            0 judges finished objects alone. Early beliefs may say little.
+        floor: reward of what could not be decoded, which ``reward`` is not given then; at −∞ it is not preferred to
+            anything. None passes failures to ``reward``.
+        choose: what is returned of the particles of a sample: "best", or one drawn by "weight", whose law is the
+            tilted one; None for "best" without a strength and "weight" with one.
+        steps: of the first descent.
+        evaluations: of the network for each particle, all rounds together, in place of ``steps``.
+        sampler: of every particle; None for the model's own without a strength, else the ancestral ``Single(1.0)``, under
+            which rounds leave the tilted law as it is. With ``begin`` it must be stochastic (``"ddpm"``, ``"dpm++2m-sde"``).
         batch_size: samples at a time, with all their particles; halved when memory runs out, with the same samples.
-        steps, grid, guidance, negative, seed, progress, conditions: as for ``sample``.
+        grid, guidance, negative, seed, progress, conditions: as for ``sample``.
 
     Raises:
-        ValueError: a deterministic sampler, fewer than 2 particles, or what ``sample`` refuses.
+        ValueError: fewer than 2 particles, a setting out of range, a deterministic sampler or no strength with ``begin``,
+            a reward that is not finite, or what ``sample`` refuses.
     """
+    best = _best(choose, strength)
     spec, sizes, conditions = spec_of(model.modality, conditions)
     n, raw = broadcast_conditions(conditions, n, model.conditions)
+
+    def of_state(x: State, mask: Tensor | None) -> Tensor:
+        items = model.modality.decode(x, mask)
+        return _judged(reward, items, [floor is None or not model.modality.failed(item) for item in items])
+
+    settings = {"strength": strength, "rounds": rounds, "back": back, "begin": begin}
+    steering = Steering(
+        of_state, particles, best, settings | {"floor": -math.inf if floor is None else floor}
+    )
+    if sampler is None:
+        sampler, grid = _inner(model, strength), grid or model.defaults.get("grid")
     run = resolve(
         model.process,
         steps=steps,
-        evaluations=None,
-        sampler=Single(1.0) if sampler is None else sampler,
+        evaluations=evaluations,
+        sampler=sampler,
         grid=grid,
         guidance=guidance,
         negative=model._negative(negative),
         defaults=model.defaults,
+        around=steering.around,
     )
-
-    def of_state(x: State, mask: Tensor | None) -> Tensor:
-        return torch.as_tensor(reward(model.modality.decode(x, mask)), dtype=torch.float64)
-
-    draw = Draw(
-        model,
-        run,
-        n,
-        raw,
-        checked_seed(seed),
-        spec,
-        particles=particles,
-        reward=of_state,
-        strength=strength,
-        reward_from=begin,
-    )
+    draw = Draw(model, run, n, raw, checked_seed(seed), spec, steering=steering)
     size = min(checked_batch(batch_size, max(1, 64 // max(1, particles))), n)
     model.network.eval()
     counter = Counter()
@@ -203,6 +227,65 @@ def steer(
         "spec": sizes,
         "reward": given(reward),
         "reward_strength": strength,
-        "reward_begin": None if begin == 1 else begin,
+        "reward_begin": begin or None,
+        "reward_floor": "passed" if floor is None else None if floor == -math.inf else floor,
+        "rounds": rounds,
+        "back": back,
+        "choose": "best" if best else "weight",
+        "steering": _told(counter.told, particles, strength),
     }
     return model.modality.collect(state, mask, record, raw, None, None)
+
+
+def _inner(model: Model, strength: float | None) -> str | Sampler:
+    """The sampler of particles where none is asked for; without restarts, which the rounds are already."""
+    if strength is not None:
+        return Single(1.0)
+    name = model.defaults.get("sampler", "angle")
+    own = preset(name).sampler
+    return own.inner if isinstance(own, Restart) else name  # type: ignore[no-any-return]
+
+
+def _best(choose: str | None, strength: float | None) -> bool:
+    """Whether the best particle is returned, not one drawn by weight.
+
+    Raises:
+        ValueError: an unknown choice, or weights without a strength.
+    """
+    if choose not in (None, "best", "weight"):
+        raise ValueError(unknown("choice", choose, ("best", "weight")))
+    if strength is None and choose == "weight":
+        raise ValueError("particles have weights under a strength only; give one, or choose='best'")
+    return strength is None if choose is None else choose == "best"
+
+
+def _judged(reward: Callable[[list[Any]], Any], items: list[Any], where: list[bool]) -> Tensor:
+    """Rewards (B,) of the objects where ``where`` says so, NaN of others.
+
+    Raises:
+        ValueError: another number of rewards than of objects, or one that is not finite.
+    """
+    out = torch.full((len(items),), math.nan, dtype=torch.float64)
+    asked = [item for item, there in zip(items, where, strict=True) if there]
+    if asked:
+        found = torch.as_tensor(reward(asked), dtype=torch.float64).cpu()
+        if found.shape != (len(asked),):
+            raise ValueError(
+                f"reward must give one number for each of the {len(asked)} objects, got shape {tuple(found.shape)}"
+            )
+        if not bool(found.isfinite().all()):
+            raise ValueError("reward gave a value that is not finite")
+        out[torch.tensor(where)] = found
+    return out
+
+
+def _told(parts: list[dict[str, Tensor]], particles: int, strength: float | None) -> dict[str, Any]:
+    """What became of the particles, for the record."""
+    whole = {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
+    rows, judgings = whole["ess"].shape
+    mean = lambda name: [round(v, 4) for v in whole[name].double().mean(0).tolist()]  # noqa: E731
+    told: dict[str, Any] = {name: mean(name) for name in ("time", "ess", "lineages", "different", "accepted")}
+    told |= {"judged": rows * judgings * particles, "undecoded": int(whole["undecoded"].sum())}
+    if strength is not None:
+        told["log_normaliser"] = round(float(whole["log_normaliser"].mean()), 4)
+    return told

@@ -115,6 +115,10 @@ class Modality(ABC):
     def decode(self, state: State, mask: Tensor | None = None) -> list[Any]:
         """A state to one native object per row, or :class:`Failure`."""
 
+    def failed(self, item: Any) -> bool:
+        """Whether a decoded object is a :class:`Failure`."""
+        return isinstance(item, Failure)
+
     @abstractmethod
     def blank(
         self, indices: Sequence[int], rng: Stream, conditions: Mapping[str, Any], spec: Any
@@ -127,6 +131,16 @@ class Modality(ABC):
             conditions: what the samples are conditioned on.
             spec: an instance of :attr:`spec`.
         """
+
+    def known(self, spec: Any, rng: Stream) -> tuple[Sequence[Any], Keep] | None:
+        """What ``spec`` says to be in new samples from the start, as a protein around a molecule: a native object for each
+        of them, and which part of it is kept. None where :meth:`blank` is all that there is.
+
+        Args:
+            spec: an instance of :attr:`spec`.
+            rng: one row for each sample, the same that :meth:`blank` is given.
+        """
+        return None
 
     @abstractmethod
     def tokens(self, state: State, mask: Tensor | None = None) -> Tokens:
@@ -218,7 +232,8 @@ class Modality(ABC):
             mask: (B, L).
             record: how they were made: fields of :class:`Run`, and more that goes to its options.
             conditions: raw values by name, one for each sample.
-            like, keep: what was kept, for :meth:`restore`.
+            like: what was kept, or what the samples began from.
+            keep: what of it was kept, for :meth:`restore`; None for nothing.
             indices: the number of each sample under the seed; 0, 1, … when None.
         """
         items = self.decode(state, mask)
@@ -274,6 +289,10 @@ class Modality(ABC):
         from langevin.report import picture_html
 
         return picture_html(self.picture(item), alt=f"a sample of {self.name}")
+
+    def note(self, item: Any) -> str:
+        """A few words below the object in galleries; none, unless overridden."""
+        return ""
 
     def sheet(self, items: Sequence[Any]) -> Any:
         """A PIL image that shows several objects at once; a failure is a box with its reason."""
@@ -386,6 +405,7 @@ class Plugin:
         evaluation: a dataclass of what may be said about measuring, every field with a default: keywords of
             :meth:`Modality.evaluate` and flags of ``langevin evaluate``.
         suffixes: of the files that are known to be of this modality by their names, lower case.
+        own: keys of a modality's settings that follow from the data even where a training begins from another model.
     """
 
     name: str
@@ -398,3 +418,4 @@ class Plugin:
     filter: type | None = None
     evaluation: type = NoSpec
     suffixes: tuple[str, ...] = ()
+    own: tuple[str, ...] = ()

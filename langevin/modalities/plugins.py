@@ -20,7 +20,12 @@ from langevin.modalities.base import Modality, Plugin
 __all__ = ["GROUP", "modality_of", "plugin", "plugins", "register"]
 
 GROUP = "langevin.modalities"
-OWN = {"image": "langevin.modalities.image.plugin", "molecule": "langevin.modalities.molecule.plugin"}
+OWN = {
+    "audio": "langevin.modalities.audio.plugin",
+    "image": "langevin.modalities.image.plugin",
+    "molecule": "langevin.modalities.molecule.plugin",
+    "pocket": "langevin.modalities.molecule.binding_plugin",
+}
 
 _REGISTERED: dict[str, Plugin] = {}
 

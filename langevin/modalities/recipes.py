@@ -109,6 +109,12 @@ def recipe(samples: Samples) -> tuple[str, bool]:
         add("particles", run.particles)
         add("strength", options.get("reward_strength"))
         add("begin", options.get("reward_begin"))
+        for name in ("rounds", "back", "choose"):
+            add(name, options.get(name))
+        if options.get("reward_floor") == "passed":
+            arguments.append("floor=None")
+        else:
+            add("floor", options.get("reward_floor"))
     passing = options.get("passing")
     if passing:
         verb, arguments[0] = "passing", str(passing["wanted"])

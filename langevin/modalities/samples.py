@@ -303,7 +303,8 @@ class Samples(Sequence[Any]):
             if isinstance(item, Failure):
                 cards.append(Figure.failure(item.reason, caption, f"# {index}"))
             else:
-                cards.append(Figure(self.modality.html(item), caption, f"# {index}"))
+                more = self.modality.note(item)
+                cards.append(Figure(self.modality.html(item), caption, f"# {index}{more and f': {more}'}"))
         return cards
 
     def page(self, title: str | None = None, metrics: Table | None = None) -> Page:

@@ -120,25 +120,107 @@ def brightness(items: list[Any]) -> list[float]:
     return [float(np.asarray(item).mean()) / 255 for item in items]
 
 
-def test_steering_in_batches_is_steering_at_once(model: lv.Model, monkeypatch: pytest.MonkeyPatch) -> None:
-    settings: dict[str, Any] = {"particles": 3, "strength": 20.0, "steps": 5, "guidance": 2.0}
-    settings |= {"label": [0, 1, 2], "negative": {"label": [1, 2, 0]}, "sampler": "dpm++2m-sde"}
+@pytest.mark.parametrize(
+    "how",
+    [
+        {"strength": 20.0, "begin": 1.0, "rounds": 0, "sampler": "dpm++2m-sde"},
+        {"strength": 20.0, "rounds": 2, "sampler": "dpm++2m-sde"},
+        {"rounds": 2, "sampler": "heun"},
+    ],
+)
+def test_steering_in_batches_is_steering_at_once(
+    model: lv.Model, monkeypatch: pytest.MonkeyPatch, how: dict[str, Any]
+) -> None:
+    settings: dict[str, Any] = {"particles": 3, "steps": 5, "guidance": 2.0}
+    settings |= {"label": [0, 1, 2], "negative": {"label": [1, 2, 0]}, **how}
     seen = passes(model, monkeypatch)
     whole = model.steer(brightness, **settings)
-    assert whole.run.network_rows == sum(seen) == 3 * 3 * 5 * 2 and max(seen) == 18
-    assert whole.run.steps == 5 and whole.run.sampler == "dpm++2m-sde" and whole.run.particles == 3
+    assert whole.run.network_rows == sum(seen) == 3 * 3 * whole.run.evaluations * 2 and max(seen) == 18
+    assert whole.run.steps == 5 and whole.run.sampler == how["sampler"] and whole.run.particles == 3
     assert whole.run.negative == {"label": [1, 2, 0]}
     seen.clear()
     split = model.steer(brightness, batch_size=1, **settings)
     torch.testing.assert_close(split.state, whole.state, atol=1e-5, rtol=0)
     assert max(seen) == 6 and split.conditions == whole.conditions
+    told, same = (run.run.options["steering"] for run in (split, whole))
+    for name, value in same.items():
+        assert told[name] == pytest.approx(value, abs=2e-4), name
 
 
-def test_steering_needs_a_sampler_that_draws(model: lv.Model) -> None:
+def test_steering_on_the_way_down_needs_a_sampler_that_draws(model: lv.Model) -> None:
     with pytest.raises(ValueError, match="stochastic inner sampler"):
-        model.steer(brightness, sampler="heun")
-    with pytest.raises(ValueError, match="at least 2 particles"):
-        model.steer(brightness, particles=0)
+        model.steer(brightness, sampler="heun", strength=1.0, begin=0.5)
+    for wrong, says in (
+        ({"particles": 0}, "at least 2 particles"),
+        ({"begin": 0.5}, "give one, or begin=0"),
+        ({"choose": "weight"}, "choose='best'"),
+        ({"choose": "bes"}, "did you mean 'best'"),
+    ):
+        with pytest.raises(ValueError, match=says):
+            model.steer(brightness, **wrong)
+    with pytest.raises(ValueError, match="one number for each of the 8 objects"):
+        model.steer(lambda items: 1.0, steps=2)
+    with pytest.raises(ValueError, match="not finite"):
+        model.steer(lambda items: [float("nan")] * len(items), steps=2)
+
+
+def test_without_a_strength_the_best_that_was_judged_is_returned(model: lv.Model) -> None:
+    seen: list[float] = []
+
+    def reward(items: list[Any]) -> list[float]:
+        seen.extend(brightness(items))
+        return brightness(items)
+
+    found = model.steer(reward, 1, particles=4, steps=4, rounds=3)
+    assert brightness(list(found)) == [max(seen)] and len(seen) == 4 * 4 and max(seen) > max(seen[:4])
+    told = found.run.options["steering"]
+    assert told["judged"] == 16 and told["undecoded"] == 0 and told["time"] == [0.0] * 4
+    assert len(told["ess"]) == len(told["lineages"]) == len(told["different"]) == 4
+    assert len(told["accepted"]) == 3 and "log_normaliser" not in told
+    assert found.run.evaluations == 4 + 3 * 2
+
+
+def test_a_budget_of_evaluations_holds_all_rounds(model: lv.Model) -> None:
+    found = model.steer(brightness, 1, particles=2, evaluations=20, rounds=4, back=0.5)
+    assert found.run.evaluations == 19 and found.run.steps == 7  # 7 + 4 · 3; of 8 steps 4 are below
+    with pytest.raises(ValueError, match="fits in 3 evaluations"):
+        model.steer(brightness, 1, particles=2, evaluations=3, rounds=4, back=0.5)
+
+
+def test_of_particles_one_is_drawn_by_weight_or_the_best_taken(model: lv.Model) -> None:
+    settings: dict[str, Any] = {"particles": 4, "strength": 1e-3, "rounds": 0, "steps": 3, "seed": 2}
+    drawn, best = (brightness(list(model.steer(brightness, 6, choose=c, **settings))) for c in (None, "best"))
+    assert all(a <= b for a, b in zip(drawn, best)) and drawn != best
+
+
+def test_what_cannot_be_decoded_has_the_floor_and_is_counted(
+    model: lv.Model, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    decode = type(model.modality).decode
+    dark = sorted(brightness(list(model.sample(32, sampler="ddpm", steps=3))))[16]
+
+    def some(self: Any, state: Any, mask: Any = None) -> list[Any]:
+        items = decode(self, state, mask)
+        return [lv.Failure("too bright") if b > dark else item for item, b in zip(items, brightness(items))]
+
+    monkeypatch.setattr(type(model.modality), "decode", some)
+    found = model.steer(brightness, 8, particles=8, rounds=0, steps=3, sampler="ddpm")
+    told = found.run.options["steering"]
+    assert 0 < told["undecoded"] < told["judged"] == 64
+    assert not found.failures and "reward_floor" not in found.run.options
+    refused = model.steer(brightness, 8, particles=8, rounds=0, steps=3, sampler="ddpm", floor=2.0)
+    assert len(refused.failures) > 4 and refused.run.options["reward_floor"] == 2.0
+    passed: list[bool] = []
+    model.steer(
+        lambda items: [passed.append(isinstance(i, lv.Failure)) or 0.0 for i in items],
+        8,
+        particles=8,
+        rounds=0,
+        steps=3,
+        sampler="ddpm",
+        floor=None,
+    )
+    assert len(passed) == 64 and any(passed)
 
 
 @pytest.mark.parametrize("seed", [-1, 2**64, True, 1.0, "1"])

@@ -64,7 +64,7 @@ def test_a_budget_buys_the_longest_plan_that_fits(budget: int) -> None:
 
 def test_a_budget_that_no_plan_fits_says_why() -> None:
     process, settings = lv.processes.Discrete(3), {"guidance": None, "negative": None, "defaults": {}}
-    with pytest.raises(ValueError, match="the noise levels of a Gaussian leaf; this process has none"):
+    with pytest.raises(ValueError, match="the clock of a Gaussian leaf; this process has none"):
         resolve(process, steps=None, evaluations=3, sampler="restart", grid=None, **settings)  # type: ignore[arg-type]
 
 

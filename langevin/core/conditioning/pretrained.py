@@ -65,6 +65,8 @@ class TransformersTextEmbedder(Embedder):
             )
         self._frozen = [encoder.eval().requires_grad_(False)]  # in a list: not a submodule
         channels = encoder.config.hidden_size
+        if length is not None and length < 1:
+            raise ValueError(f"length must be at least 1, got {length}")
         self.length = min(length or 512, self.tokenizer.model_max_length, 4096)
         self.context = nn.Linear(channels, width)
         self.vector = nn.Linear(channels, vector_width)

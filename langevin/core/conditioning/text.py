@@ -110,6 +110,9 @@ class TextEmbedder(Embedder):
         fold_case: read ASCII capitals as small letters.
         hashed: rows of the table of whole words, a few times as many as there are words in the training texts;
             0 for no table.
+
+    Raises:
+        ValueError: a length below 1.
     """
 
     kinds: Tensor
@@ -126,6 +129,8 @@ class TextEmbedder(Embedder):
         fold_case: bool = True,
         hashed: int = 0,
     ) -> None:
+        if length < 1:
+            raise ValueError(f"length must be at least 1, got {length}")
         vector_width = width if vector_width is None else vector_width
         super().__init__(vector_width=vector_width, context_width=width)
         self.length = length

@@ -59,6 +59,10 @@ class Discrete(LeafProcess):
         """The bound on −log p where there is one (masked), else the cross-entropy."""
         return "elbo" if self.kind == "masked" else "cross-entropy"
 
+    @property
+    def targets(self) -> tuple[str, ...]:
+        return ("cross-entropy", "elbo") if self.kind == "masked" else ("cross-entropy",)
+
     def _alpha(self, t: Time, like: Tensor) -> Tensor:
         """α_t, shaped to multiply the leaf ``like``."""
         if isinstance(t, Tensor):

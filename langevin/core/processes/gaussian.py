@@ -76,6 +76,10 @@ class Gaussian(LeafProcess):
         """The velocity: of flow matching on :class:`~langevin.core.schedules.Linear`."""
         return "velocity"
 
+    @property
+    def targets(self) -> tuple[str, ...]:
+        return parametrisations.PARAMETRISATIONS
+
     def centre(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
         """``x`` (B, L, …) minus its mean over real elements, zero outside the mask."""
         if mask is None:

@@ -20,13 +20,14 @@ from torch import Tensor
 
 from langevin.core.denoiser import Condition, Denoiser, Memory
 from langevin.core.posteriors import Posterior
-from langevin.core.processes import Process, State
+from langevin.core.processes import Process, State, split
 from langevin.core.rng import Stream
 from langevin.core.times import Times
 
 __all__ = ["ROWS", "Asking", "GridLike", "Move", "Sampler", "Step", "sample", "times_of"]
 
 Asking: TypeAlias = Generator[tuple[State, Times], Posterior, tuple[State, Memory]]
+Noised: TypeAlias = Callable[[State, Times, Stream, Tensor | None], State]
 GridLike: TypeAlias = Callable[[Process], Any] | Sequence[float] | Mapping[str, Sequence[float]]
 
 
@@ -150,8 +151,13 @@ class Sampler(ABC):
         return sum(self.cost(move, process) for move in plan)
 
 
-def renoise(move: Move, process: Process, x: State, rng: Stream, mask: Tensor | None) -> State:
-    """The state after a renoise move: a draw of x_s given x_t, its fresh part scaled by ``move.noise``."""
+def renoise(
+    move: Move, process: Process, x: State, rng: Stream, mask: Tensor | None, noised: Noised | None = None
+) -> State:
+    """The state after a renoise move: a draw of x_s given x_t, its fresh part scaled by ``move.noise``; from clean data
+    by ``noised`` where there is one."""
+    if noised is not None and all(t == 0 for t in split(move.t).values()) and move.noise == 1:
+        return noised(x, move.s, rng.fold("renoise"), mask)
     drawn = process.corrupt(x, move.s, rng.fold("renoise"), since=move.t, mask=mask)
     if move.noise == 1:
         return drawn
@@ -179,6 +185,7 @@ def sample(
     condition: Condition | None = None,
     mask: Tensor | None = None,
     resume: Step | None = None,
+    noised: Noised | None = None,
 ) -> Iterator[Step]:
     """Runs a sampler over a grid, yielding a :class:`Step` after every move.
 
@@ -192,6 +199,8 @@ def sample(
         condition: passed to the denoiser.
         mask: (B, L), True on real elements.
         resume: a step that this very call has yielded before: goes on exactly after it.
+        noised: (clean state, t, rng, mask) ↦ a noisy one, in the place of the process where a sample that is clean is
+            noised again: by a model trained with noise that was coupled to its data.
 
     Raises:
         ValueError: neither ``x`` nor ``like`` nor ``resume``, an empty batch, or as many keys as samples do not match.
@@ -220,7 +229,7 @@ def sample(
         key = rng.fold("move", move.index)
         with torch.no_grad():
             if move.kind == "renoise":
-                x = renoise(move, process, x, key, mask)
+                x = renoise(move, process, x, key, mask, noised)
             else:
                 asking = sampler.step(move, process, x, key, mine, mask)
                 question = next(asking)
@@ -232,6 +241,9 @@ def sample(
                     except StopIteration as done:
                         x, mine = done.value
                         break
+                rows = (mine or {}).pop(ROWS, None)
+                if rows is not None and memory is not None:
+                    memory = {name: value[rows] for name, value in memory.items()}
         yield Step(move.index, move, x, posterior, _flat(mine, memory), evaluations)
 
 

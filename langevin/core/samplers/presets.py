@@ -48,6 +48,11 @@ PRESETS: dict[str, Preset] = {
     "heun": Preset(Heun(), grids.uniform, "Heun on the flow, uniform times; two evaluations a step"),
     "edm": Preset(Heun(of="sigma"), grids.karras, "EDM's deterministic Heun"),
     "edm-churn": Preset(Churn(), grids.karras, "EDM's stochastic sampler"),
+    "angle-restart": Preset(
+        Restart(Multistep(2, of="v", corrector=True), low=0.0, high=0.2, times=4),
+        grids.uniform,
+        "angle, and four more passages from t = 0.2 to the data",
+    ),
     "restart": Preset(Restart(Heun()), grids.uniform, "Heun with restarts between t = 0.4 and 0.1"),
     "dpm++2m": Preset(Multistep(2, of="x", midpoint=True), grids.karras, "DPM-Solver++ 2M"),
     "dpm++3m": Preset(Multistep(3, of="x", lower_final=True), grids.karras, "DPM-Solver++ 3M"),

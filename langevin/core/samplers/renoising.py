@@ -14,6 +14,7 @@ from langevin.core.rng import Stream
 from langevin.core.samplers.base import Asking, GridLike, Move, Sampler, renumber, times_of
 from langevin.core.samplers.heun import Heun
 from langevin.core.schedules import Schedule
+from langevin.core.times import of_leaf
 
 __all__ = ["Churn", "Restart"]
 
@@ -93,7 +94,11 @@ def _raised(schedule: Schedule, t: float, gamma: float, low: float, high: float)
 class Restart(_Wrapper):
     """Restart sampling (Xu et al., 2023, arXiv 2306.14878): on reaching ``low``, renoise to ``high`` and come down again.
 
-    Where the grid has no step between the two, there is nothing to pass again, and the plan is that of ``inner``.
+    Where the grid has no step between the two, there is nothing to pass again, and the plan is that of ``inner``. Where
+    leaves have clocks of their own, the bounds are times of the first Gaussian one.
+
+    What earlier steps got wrong in a sample is forgotten by the fresh noise as far as that reaches: passages near the data
+    (``low=0``) mend details, where one longer passage through as many steps goes on from the same wrong state.
 
     Args:
         inner: the sampler of every passage.
@@ -117,12 +122,15 @@ class Restart(_Wrapper):
 
     def plan(self, process: Process, grid: GridLike) -> list[Move]:
         times = times_of(grid, process)
-        _schedule(process, times)
-        if times[0] < times[-1]:  # type: ignore[operator]
-            raise ValueError(f"Restart needs a falling grid, got one from {times[0]:g} to {times[-1]:g}")
+        leader = next((name for name, leaf in process.leaves.items() if leaf.order > 1), None)
+        if leader is None:
+            raise ValueError("restarts are placed by the clock of a Gaussian leaf; this process has none")
+        clock = [float(of_leaf(t, leader)) for t in times]
+        if clock[0] < clock[-1]:
+            raise ValueError(f"Restart needs a falling grid, got one from {clock[0]:g} to {clock[-1]:g}")
 
         def nearest(value: float) -> int:
-            return min(range(len(times)), key=lambda i: float(abs(times[i] - value)))  # type: ignore[operator, arg-type]
+            return min(range(len(clock)), key=lambda i: abs(clock[i] - value))
 
         top, bottom = nearest(self.high), nearest(self.low)
         if top == bottom:
@@ -139,10 +147,8 @@ class Restart(_Wrapper):
 def _schedule(process: Process, times: list) -> Schedule:  # type: ignore[type-arg]
     """The common schedule that noise levels are stated in."""
     if any(isinstance(t, dict) for t in times):
-        raise ValueError("churn and restart need one clock for all leaves")
+        raise ValueError("churn needs one clock for all leaves")
     for leaf in process.leaves.values():
         if leaf.order > 1:
             return leaf.schedule  # type: ignore[attr-defined,no-any-return]
-    raise ValueError(
-        "churn and restart are stated in the noise levels of a Gaussian leaf; this process has none"
-    )
+    raise ValueError("churn is stated in the noise levels of a Gaussian leaf; this process has none")

@@ -15,8 +15,10 @@ from langevin.core.denoiser import Denoiser
 from langevin.core.losses import NEAREST, Objective
 from langevin.core.parts import Part, clocks, unknown_of
 from langevin.core.processes import Process, State, join, split
+from langevin.core.recall import shown_twice
 from langevin.core.rng import Stream
 from langevin.core.times import Times
+from langevin.core.training.distortion import distorted
 
 __all__ = ["draw_times", "losses"]
 
@@ -111,7 +113,7 @@ def _loss(
     couple: Callable[..., State] | None,
 ) -> Any:
     """The loss of one part of a batch by leaf, before weighting."""
-    process, x, given = part.process, part.x, part.given
+    process, x, given = distorted(part.process, objective.distortion), part.x, part.given
     if process is not denoiser.process:
         denoiser = replace(denoiser, process=process)  # type: ignore[type-var]
     key = rng.fold("corrupt")
@@ -123,5 +125,8 @@ def _loss(
         t = clocks(process, t, given, len(rng))
         unknown = unknown_of(process, x, given, mask)
     x_t = process.corrupt(x, t, key, mask=mask)
-    posterior, _ = denoiser(x_t, t, condition, mask)
+    memory = None
+    if objective.recall:
+        memory = shown_twice(denoiser, objective.recall, x_t, t, condition, rng.fold("recall"), mask)
+    posterior, _ = denoiser(x_t, t, condition, mask, memory)
     return process.loss(posterior, x, x_t, t, key, join(process, objective.kinds(process)), unknown)

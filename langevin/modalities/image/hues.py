@@ -80,8 +80,8 @@ class Hues:
     ROUNDS = 10
 
     def __init__(self, data: Any, share: float = 0.3) -> None:
-        if not 0 <= share <= 1:
-            raise ValueError(f"the share of hues must lie in [0, 1], got {share}")
+        if isinstance(share, bool) or not isinstance(share, (int, float)) or not 0 <= share <= 1:
+            raise ValueError(f"the share of hues must lie in [0, 1], got {share!r}")
         self.data, self.named = data, round(share * self.ROUNDS)
         self.conditions = getattr(data, "conditions", {})
         self.licence, self.attribution = getattr(data, "licence", None), getattr(data, "attribution", None)

@@ -23,7 +23,7 @@ from langevin.modalities.image.codec import Codec, Pixels
 from langevin.modalities.image.latents import DiffusersCodec, vae_codec
 from langevin.modalities.image.pixels import MAX_PIXELS, read_picture, to_array
 from langevin.modalities.image.plugin import ImageSpec
-from langevin.modalities.image.tokens import PatchTokens
+from langevin.modalities.patches import PatchTokens
 
 __all__ = ["CODECS", "ImageModality", "make"]
 

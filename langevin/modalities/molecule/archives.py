@@ -41,7 +41,7 @@ class Archive:
     """A sequence of :class:`Atoms`, cut from the arrays when asked for.
 
     Attributes:
-        arrays: as in the module's docstring; positions in float32 Å.
+        arrays: as in the module's docstring; positions in float32 Å; those of ``own`` as they are.
         chosen: (K,) places in the arrays of the molecules of this split.
         smiles: one for each molecule; empty where the archive has none.
     """
@@ -60,12 +60,13 @@ class Archive:
         return Atoms(held["numbers"][a], held["positions"][a], held["charges"][a], held["bonds"][b])
 
 
-def read_archive(path: str | Path, split: str | None = None) -> Archive:
+def read_archive(path: str | Path, split: str | None = None, own: Sequence[str] = ()) -> Archive:
     """The molecules of an archive.
 
     Args:
         path: the file.
         split: "train", "validation" or "test"; None is all.
+        own: names of other arrays (K,) to be read too, one entry for each molecule of the archive, whatever the split.
 
     Raises:
         FileNotFoundError: no such file.
@@ -82,11 +83,12 @@ def read_archive(path: str | Path, split: str | None = None) -> Archive:
         if size > BYTES:
             raise ValueError(f"its arrays take {size} bytes; at most {BYTES} are read")
         with np.load(path, allow_pickle=False) as archive:
-            missing = [name for name in NEEDED if name not in archive.files]
+            missing = [name for name in (*NEEDED, *own) if name not in archive.files]
             if missing:
-                raise ValueError(f"lacks the arrays {', '.join(missing)}")
-            held = {name: archive[name] for name in {*NEEDED, "scale", "smiles", "split"} & {*archive.files}}
-        return _checked(held, split)
+                raise ValueError(f"lacks the arrays {', '.join(missing)}; it has {', '.join(archive.files)}")
+            wanted = {*NEEDED, *own, "scale", "smiles", "split"}
+            held = {name: archive[name] for name in wanted & {*archive.files}}
+        return _checked(held, split, own)
     except (ValueError, OSError, zipfile.BadZipFile, EOFError) as error:
         raise ValueError(f"{path}: {error}") from None
 
@@ -126,7 +128,7 @@ def write_archive(molecules: Sequence[Atoms], path: str | Path, split: Sequence[
     return write_atomic(path, lambda to: np.savez_compressed(to, **arrays))
 
 
-def _checked(held: dict[str, NDArray[Any]], split: str | None) -> Archive:
+def _checked(held: dict[str, NDArray[Any]], split: str | None, own: Sequence[str] = ()) -> Archive:
     """The arrays in the types of :class:`Atoms`; ValueError where they do not fit together."""
     atoms, bonds = len(held["numbers"]), len(held["bonds"])
     shapes = {"numbers": (atoms,), "positions": (atoms, 3), "charges": (atoms,), "bonds": (bonds, 3)}
@@ -171,6 +173,9 @@ def _checked(held: dict[str, NDArray[Any]], split: str | None) -> Archive:
         if held["split"].shape != (count,):
             raise ValueError(f"split has the shape {held['split'].shape}; {(count,)} was expected")
         chosen = np.flatnonzero(held["split"] == SPLITS[split])
+    for name in own:
+        if held[name].shape != (count,):
+            raise ValueError(f"{name} has the shape {held[name].shape}; {(count,)} was expected")
     lines = held["smiles"].tobytes().decode("utf-8").split("\n") if "smiles" in held else []
     if lines and len(lines) != count:
         raise ValueError(f"smiles has {len(lines)} lines for {count} molecules")
@@ -181,5 +186,6 @@ def _checked(held: dict[str, NDArray[Any]], split: str | None) -> Archive:
         "bonds": held["bonds"].astype(np.int16),
         "offsets": held["offsets"],
         "bond_offsets": held["bond_offsets"],
+        **{name: held[name] for name in own},
     }
     return Archive(arrays, chosen, tuple(lines[k] for k in chosen.tolist()) if lines else ())

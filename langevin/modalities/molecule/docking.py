@@ -30,7 +30,7 @@ from langevin.modalities.base import Failure
 from langevin.modalities.molecule.atoms import quiet, reason
 from langevin.modalities.molecule.contacts import heavy_positions
 from langevin.modalities.molecule.pockets import Pocket
-from langevin.modalities.molecule.soundness import prepared
+from langevin.modalities.molecule.soundness import open_log, prepared
 
 if TYPE_CHECKING:
     from rdkit.Chem import Mol
@@ -40,8 +40,6 @@ __all__ = ["CONFIGURATIONS", "VinaScore", "posebusters_in_pocket", "vina"]
 CONFIGURATIONS = ("dock_fast", "dock", "redock_fast", "redock")
 MARGIN = 8.0  # Å between the ligand and the walls of Vina's box
 
-_vina = optional.Package("vina", "vina meeko gemmi", "Vina's scores")
-_meeko = optional.Package("meeko", "vina meeko gemmi", "Vina's scores")
 _METALS = {12: "Mg", 20: "Ca", 25: "Mn", 26: "Fe", 30: "Zn"}  # that Vina has parameters for
 _TYPES = {6: "C", 7: "N", 8: "OA", 9: "F", 15: "P", 16: "SA", 17: "Cl", 34: "S", 35: "Br", 53: "I"}
 
@@ -94,6 +92,7 @@ def posebusters_in_pocket(
     from rdkit import Chem
 
     judge = optional.posebusters().PoseBusters(config)
+    open_log()
     receptor = pocket.to_mol()
     true = {"mol_true": reference} if config.startswith("redock") else {}
     found: list[dict[str, bool]] = []
@@ -125,7 +124,7 @@ def vina(
         MissingPackage: ``vina`` or ``meeko`` is not installed; the message says how to install them.
         ValueError: a ligand or a pocket that they cannot prepare.
     """
-    package, tools = _vina(), _meeko()
+    package, tools = optional.vina(), optional.meeko()
     receptor, prepared_ligand = _receptor(pocket), _prepared(ligand, tools)
     x = heavy_positions(ligand)
     box = np.ptp(x, axis=0) + 2 * MARGIN

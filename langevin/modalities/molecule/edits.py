@@ -76,7 +76,8 @@ def geometry(model: Model, graph: str | Mol, n: int = 1, *, seed: int = 0, **opt
 
     Args:
         model: trained with given parts.
-        graph: a SMILES, or a molecule.
+        graph: a SMILES, or a molecule; pages lay what is drawn on the coordinates that it has, or on those of ETKDG and
+            MMFF.
         n: how many.
         seed: of all random numbers.
         options: as for ``model.sample``.
@@ -89,17 +90,21 @@ def geometry(model: Model, graph: str | Mol, n: int = 1, *, seed: int = 0, **opt
 
     _trained(model)
     mol = conformers.graph(graph) if isinstance(graph, str) else Chem.Mol(graph)
+    known = bool(mol.GetNumConformers()) and mol.GetConformer().Is3D()
     with quiet():
-        mol = Chem.AddHs(mol) if model.modality.hydrogens else Chem.RemoveHs(mol)
-        rdDepictor.Compute2DCoords(mol)
-    mol.GetConformer().Set3D(True)  # of_mol wants positions; those of a drawing are not looked at
+        mol = Chem.AddHs(mol, addCoords=known) if model.modality.hydrogens else Chem.RemoveHs(mol)
+        if not known:
+            rdDepictor.Compute2DCoords(mol)
+            mol.GetConformer().Set3D(True)  # of_mol wants positions; those of a drawing are left out below
     asked = stereo.sites(mol)
     if asked:
         senses = stereo.handed([asked], model.modality.unit)
         given = options.get("guidance")
         options["guidance"] = senses if given in (None, 1, 1.0) else chain(given, senses)
     kept = keeping.leaves("elements", "charges", "bonds")
-    return model.sample(n, like=of_mol(mol), keep=kept, seed=seed, **options)  # type: ignore[no-any-return]
+    like = of_mol(mol)
+    like = like if known else replaced(like, positions=np.zeros_like(like.positions))
+    return model.sample(n, like=like, keep=kept, seed=seed, **options)  # type: ignore[no-any-return]
 
 
 def bonds(model: Model, items: Any, *, seed: int = 0, **options: Any) -> Samples:

@@ -29,7 +29,9 @@ from langevin.modalities.molecule.descriptors import FORMULA
 from langevin.modalities.molecule.edits import KeepAtoms
 from langevin.modalities.molecule.filters import MoleculeFilter, MoleculeTest, measure
 from langevin.modalities.molecule.formula import parse_formula
+from langevin.modalities.molecule.kept import compared, marked, note
 from langevin.modalities.molecule.plugin import SUFFIXES, MoleculeSpec
+from langevin.modalities.molecule.sizes import SizesBy, draw
 from langevin.modalities.molecule.tokens import ORDERS, AtomTokens
 
 __all__ = ["SYMBOLS", "MoleculeModality", "make"]
@@ -67,6 +69,8 @@ class MoleculeModality(Modality):
         pad: encoded batches have a multiple of this many places for atoms: a compiled network sees fewer shapes.
         schedule: of all leaves.
         conditions: embedders by name.
+        sizes_by: the same molecules by number of atoms and by a condition's number
+            (:mod:`~langevin.modalities.molecule.sizes`): where it is asked for, new sizes follow.
 
     Raises:
         ValueError: an unknown element, or no sizes.
@@ -90,6 +94,7 @@ class MoleculeModality(Modality):
         pad: int = 1,
         schedule: Schedule | None = None,
         conditions: Mapping[str, Embedder] | None = None,
+        sizes_by: Mapping[str, SizesBy] | None = None,
     ) -> None:
         for symbol in elements:
             if symbol not in _NUMBERS:
@@ -98,6 +103,7 @@ class MoleculeModality(Modality):
         self.hydrogens, self.unit, self.pad = hydrogens, float(unit), max(1, int(pad))
         self.sizes = {int(n): int(count) for n, count in (sizes or {"18": 1}).items()}
         self._conditions = dict(conditions or {})
+        self.sizes_by = dict(sizes_by or {})
         self._tokens = AtomTokens(len(self.elements), len(self.charges), self.unit)
         self.pairs, self.pair_outputs = self._tokens.pairs, self._tokens.pair_outputs
         self.points = self._tokens.points
@@ -209,7 +215,8 @@ class MoleculeModality(Modality):
     def blank(
         self, indices: Sequence[int], rng: Stream, conditions: Mapping[str, Any], spec: Any
     ) -> tuple[State, Tensor | None]:
-        """Zeros of the size that ``spec`` or a formula asks for, or of sizes drawn from those trained on.
+        """Zeros of the size that ``spec`` or a formula asks for, or of sizes drawn from those trained on,
+        given the numbers that are asked for.
 
         Raises:
             ValueError: fewer than one atom, or another number than the formula has.
@@ -223,10 +230,7 @@ class MoleculeModality(Modality):
                 raise ValueError(f"atoms={asked}, and the formula has {counts[0]}; leave out one of the two")
             count = torch.tensor(counts)
         elif asked is None:
-            sizes = torch.tensor(sorted(self.sizes))
-            shares = torch.tensor([self.sizes[int(n)] for n in sizes], dtype=torch.float64)
-            u = rng.fold("size").uniform((len(rng),), torch.float64)
-            count = sizes[torch.searchsorted(shares.cumsum(0) / shares.sum(), u).clamp(max=len(sizes) - 1)]
+            count = draw(self.sizes, self.sizes_by, conditions, rng)
         else:
             count = torch.full((len(rng),), asked)
         rows, most = len(rng), int(count.max())
@@ -307,7 +311,7 @@ class MoleculeModality(Modality):
 
     def restore(self, item: Any, original: Any, keep: Keep) -> Any:
         """The molecule in the user's own frame, with the user's own coordinates where atoms are kept."""
-        return givens.restored(item, original, keep, self.hydrogens)
+        return marked(givens.restored(item, original, keep, self.hydrogens), original, keep, self.hydrogens)
 
     def save(self, item: Any, path: Path) -> None:
         from langevin.modalities.molecule.files import write_sdf
@@ -327,7 +331,12 @@ class MoleculeModality(Modality):
     def html(self, item: Any) -> str:
         from langevin.modalities.molecule.view import to_html
 
-        return to_html(item)
+        found = compared(item) if hasattr(item, "GetNumAtoms") else None
+        return to_html(item) if found is None else to_html(item, over=[found.reference])
+
+    def note(self, item: Any) -> str:
+        """Of a molecule that keeps a part of another one: how much of it, or how far its geometry is from the other's."""
+        return note(item)
 
     def evaluate(
         self,

@@ -79,4 +79,5 @@ plugin = Plugin(
     filter=MoleculeFilter,
     evaluation=MoleculeEvaluation,
     suffixes=(*SUFFIXES, ".smi.gz", ".smiles", ".sd"),
+    own=("sizes", "sizes_by"),
 )

@@ -8,6 +8,7 @@ import numpy as np
 
 from langevin.modalities.molecule.descriptors import FORMULA
 from langevin.modalities.molecule.modality import SYMBOLS
+from langevin.modalities.molecule.sizes import rounded, sizes_by
 from langevin.trees import merge
 
 __all__ = ["defaults"]
@@ -41,6 +42,9 @@ def defaults(data: Any, given: dict[str, Any]) -> dict[str, Any]:
             else _number(data.values[name], width)
             for name in data.conditions
         }
+        lengths, numeric = [len(m) for m in molecules], [name for name in data.conditions if name != FORMULA]
+        if numeric:
+            modality["sizes_by"] = {name: sizes_by(lengths, data.values[name]) for name in numeric}
     own = {
         "name": "my-molecules",
         "modality": modality,
@@ -56,9 +60,9 @@ def defaults(data: Any, given: dict[str, Any]) -> dict[str, Any]:
             "given": 0.4,
         },
         "sampling": {
-            "sampler": "angle",
+            "sampler": "angle-restart",
             "grid": "uniform",
-            "steps": 50,
+            "steps": 27,  # 47 evaluations
             "guidance": 1.0,
             "temperature": {"elements": 0.5, "charges": 0.2, "bonds": 0.2},
             "lag": dict.fromkeys(("elements", "charges", "bonds"), 0.7),
@@ -71,11 +75,10 @@ def defaults(data: Any, given: dict[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in both.items() if value is not None}
 
 
-def _number(values: list[float], width: int) -> dict[str, Any]:
-    """The embedder of a number that has these values in the training data."""
-    return {
-        "name": "number",
-        "width": width,
-        "mean": round(float(np.mean(values)), 4),
-        "std": round(max(float(np.std(values)), 1e-3), 4),
-    }
+def _number(values: list[float | None], width: int) -> dict[str, Any]:
+    """The embedder of a number that has these values in the training data, None where there is none."""
+    there = np.array([value for value in values if value is not None], np.float64)
+    mean, std = float(there.mean()), float(there.std())
+    if std <= 1e-9 * abs(mean):  # a number that never varies says nothing, whatever its scale
+        std = 1.0
+    return {"name": "number", "width": width, "mean": rounded(mean, std), "std": rounded(std, std)}

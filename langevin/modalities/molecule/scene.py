@@ -49,6 +49,7 @@ OTHER = "#c86f9a"
 TINTS = ("#17a2a2", "#e0a021", "#b65fcf", "#7fae2a")  # of carbon in the second molecule of an overlay and on
 THINNER = (1.0, 0.6, 0.52)  # the sticks of a single, double and triple bond
 ASIDE = (0.0, 0.125, 0.17)  # from the axis to the outer sticks, Å
+FAINT = (0.45, 184)  # kept atoms beside new ones: how much of a grey they have
 FADE = 0.3  # of what is far
 STICK, THIN = 0.115, 0.13  # radii of bonds with balls and without, Å
 LINE, ION = 0.04, 0.45  # radii of a pocket's bonds and metals, Å
@@ -97,7 +98,9 @@ class Scene:
         """Molecules in one frame: balls and sticks for one, sticks in several colours for more.
 
         Args:
-            mols: rdkit molecules with a conformer, as they lie; they need not be sanitised.
+            mols: rdkit molecules with a conformer, as they lie; they need not be sanitised. In a single one of which
+                some atoms are kept (:mod:`langevin.modalities.molecule.kept`) these are faint, and carbons among the
+                others have a colour of their own.
             hydrogens: draw them.
 
         Raises:
@@ -116,15 +119,19 @@ class Scene:
             raise ValueError("has coordinates that are not finite")
         first = slice(0, starts[1]) if starts[1] else slice(None)
         places = _turned(places, places[first], np.where(numbers[first] > 1, 3.0, 1.0))
+        from langevin.modalities.molecule.kept import kept_atoms
+
         table, alone = GetPeriodicTable(), len(parts) == 1
         covalent = np.array([table.GetRcovalent(int(z)) if z else 0.7 for z in numbers])
         radii = 0.18 + 0.25 * covalent if alone else np.full(len(numbers), THIN)
         colours = np.array([_rgb(COLOURS.get(int(z), OTHER)) for z in numbers], dtype=np.uint8)
         for k in range(1, len(parts)):
-            mine = np.arange(len(numbers)) >= starts[k]
-            tint = np.array(_rgb(TINTS[(k - 1) % len(TINTS)]), dtype=np.uint8)
-            colours[mine & (numbers == 6)] = tint
-            colours[mine & (numbers == 1)] = (0.35 * tint + 0.65 * 240).astype(np.uint8)
+            _tint(colours, numbers, np.arange(len(numbers)) >= starts[k], TINTS[(k - 1) % len(TINTS)])
+        old = np.isin(indices, kept_atoms(mols[0])) if alone else np.zeros(len(numbers), bool)
+        if old.any() and not old.all():
+            _tint(colours, numbers, ~old, TINTS[0])
+            share, grey = FAINT
+            colours[old] = ((1 - share) * colours[old] + share * grey).astype(np.uint8)
         places = places - _middle(places)
         radius = max(SMALLEST, float((np.linalg.norm(places, axis=1) + radii).max()) * 1.03)
         return Scene(
@@ -259,6 +266,13 @@ def _read(mol: Mol, hydrogens: bool) -> tuple[NDArray[Any], ...]:
     bonds = bonds[keep[bonds[:, 0]] & keep[bonds[:, 1]]]
     bonds[:, :2] = place[bonds[:, :2]]
     return numbers[keep], np.flatnonzero(keep), charges[keep], places[keep], bonds
+
+
+def _tint(colours: NDArray[np.uint8], numbers: NDArray[np.int64], mine: NDArray[Any], tint: str) -> None:
+    """Gives carbons a colour and hydrogens a paler one, in place, where ``mine``."""
+    strong = np.array(_rgb(tint), dtype=np.uint8)
+    colours[mine & (numbers == 6)] = strong
+    colours[mine & (numbers == 1)] = (0.35 * strong + 0.65 * 240).astype(np.uint8)
 
 
 def _rgb(colour: str) -> tuple[int, int, int]:

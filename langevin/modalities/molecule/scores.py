@@ -4,7 +4,8 @@
                      steps, guidance, conditions, langevin's version, licence
     scores.csv       a line for each sample, failures too, with their reason: smiles, name, sample, the measures of
                      :data:`~langevin.modalities.molecule.filters.SCORES`, why its graph is not strict, and whatever else
-                     was measured of it (strain, mol_fast …), as a filter does
+                     was measured of it (strain, mol_fast …), as a filter does; of a geometry that was drawn for a graph, its
+                     heavy-atom RMSD in Å and to what (:mod:`langevin.modalities.molecule.kept`)
 
 A molecule's name, in both, is made of the model, the seed and its number.
 """
@@ -19,6 +20,7 @@ from typing import Any
 from langevin import __version__
 from langevin.modalities.base import Failure, Samples
 from langevin.modalities.molecule.filters import SCORES, Measured
+from langevin.modalities.molecule.kept import compared
 
 __all__ = ["files", "provenance", "rows"]
 
@@ -66,6 +68,9 @@ def rows(samples: Samples, hydrogens: bool) -> list[dict[str, Any]]:
             one = Measured(item, hydrogens)
             row |= {name: known[name] if name in known else one.value(name) for name in SCORES}
             row |= {"reasons": "; ".join(one.reasons), **{name: known.get(name) for name in more}}
+            beside = compared(item)
+            if beside is not None:
+                row |= {"rmsd": round(beside.rmsd, 4), "reference": beside.source}
         found.append(row)
     return found
 

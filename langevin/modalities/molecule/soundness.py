@@ -50,6 +50,7 @@ __all__ = [
     "Soundness",
     "agrees",
     "inspect",
+    "open_log",
     "perceived",
     "posebusters",
     "posebusters_version",
@@ -210,7 +211,7 @@ def posebusters(
         raise ValueError(unknown("configuration of PoseBusters", config, ("mol_fast", "mol")))
     package = optional.posebusters()
     judge = package.PoseBusters(config)
-    _open_log()
+    open_log()
     found: list[dict[str, bool]] = []
     for item in bar(items, len(items), f"PoseBusters {config}", show):
         if isinstance(item, Failure) or not item.GetNumConformers():
@@ -223,7 +224,7 @@ def posebusters(
     return found
 
 
-def _open_log() -> None:
+def open_log() -> None:
     """Puts rdkit's log on an open stream.
 
     PoseBusters leaves it on the standard error of its last call and flushes that in the next; where it was closed

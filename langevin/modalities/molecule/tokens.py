@@ -73,8 +73,8 @@ class AtomTokens:
         x = state["positions"]
         values = {
             "positions": x,
-            "elements": F.one_hot(state["elements"], self.elements + 1).to(x.dtype),
-            "charges": F.one_hot(state["charges"], self.charges + 1).to(x.dtype),
+            "elements": _shares(state["elements"], self.elements + 1, x),
+            "charges": _shares(state["charges"], self.charges + 1, x),
         }
         d = _distance(x) * self.unit  # Å
         # bumps every 0.15 Å where bonds are told apart, wider apart beyond
@@ -82,7 +82,7 @@ class AtomTokens:
         widths = torch.cat([torch.full((11,), 0.15), torch.full((_BUMPS - 11,), 0.5)]).to(x)
         bumps = torch.exp(-0.5 * ((d[..., None] - centres) / widths) ** 2)
         near = torch.stack([d / 5, 1 / (1 + d)], -1)
-        bonds = F.one_hot(state["bonds"], ORDERS + 1).to(x.dtype)
+        bonds = _shares(state["bonds"], ORDERS + 1, x)
         nowhere = x.new_zeros(1, x.shape[1], 1)  # atoms are a set; a backbone with axes sees one place
         return Tokens(values, nowhere, mask, torch.cat([bumps, near, bonds], -1))
 
@@ -99,6 +99,13 @@ class AtomTokens:
             "charges": values["charges"],
             "bonds": values["bonds"],
         }
+
+
+def _shares(classes: Tensor, count: int, like: Tensor) -> Tensor:
+    """Indices (…) as one-hot vectors (…, count); probabilities (…, fewer) as they are, with 0 for the rest."""
+    if not classes.is_floating_point():
+        return F.one_hot(classes, count).to(like.dtype)
+    return F.pad(classes.to(like.dtype), (0, count - classes.shape[-1]))
 
 
 def _distance(x: Tensor) -> Tensor:

@@ -193,7 +193,7 @@ def test_one_step_is_enough_for_every_grid_and_sampler(preset: str, grid: str) -
         first = times(denoiser.process)[0]
         end = last(denoiser, sampler, times, start).x
         assert isinstance(end, Tensor) and bool(end.isfinite().all())
-        if preset not in ("adaptive", "edm-churn"):
+        if preset not in ("adaptive", "edm-churn", "angle-restart"):
             # one step to data is the belief about it, whatever the coordinate
             assert torch.allclose(end, denoiser(start, first)[0].x)
 

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from langevin.core import grids
 from langevin.core.analytic import MixtureDenoiser
-from langevin.core.denoiser import Denoiser
+from langevin.core.denoiser import Denoiser, NetworkDenoiser
 from langevin.core.posteriors import Categorical, Point, Posterior
 from langevin.core.processes import Discrete, Gaussian, Product
 from langevin.core.rng import Stream
@@ -26,6 +26,7 @@ BIAS = {
     "ddpm": 0.05,
     "euler-ancestral": 0.042,
     "edm-churn": 0.01,
+    "angle-restart": 0.002,
     "restart": 0.022,
     "dpm++2m-sde": 0.006,
     "dpm++3m-sde": 0.005,
@@ -232,6 +233,34 @@ def test_restart_goes_back_and_comes_down_again() -> None:
     assert [move.index for move in plan] == list(range(len(plan)))
 
 
+def test_restarts_go_by_the_clock_of_a_gaussian_leaf() -> None:
+    process = Product(kinds=Discrete(3), places=Gaussian())
+    grid = {"places": [1.0, 0.6, 0.2, 0.0], "kinds": [1.0, 1.0, 0.5, 0.0]}
+    plan = Restart(Single(), low=0.0, high=0.6, times=1).plan(process, grid)
+    passed = [(move.t["places"], move.s["places"], move.t["kinds"], move.kind) for move in plan]  # type: ignore[index]
+    there = [(1.0, 0.6, 1.0, "integrate"), (0.6, 0.2, 1.0, "integrate"), (0.2, 0.0, 0.5, "integrate")]
+    assert passed == [*there, (0.0, 0.6, 0.0, "renoise"), *there[1:]]
+
+
+def test_clean_samples_are_noised_again_as_the_caller_says() -> None:
+    """And others, which are on their way, by the process."""
+    process, rng = Gaussian(), Stream.of(0, 2)
+    denoiser = NetworkDenoiser(lambda x, t, condition, mask: torch.zeros_like(x), process)
+    asked = []
+
+    def noised(x: Any, t: Any, key: Stream, mask: Any) -> Any:
+        asked.append(t)
+        return x + 7
+
+    for low, high in ((0.0, 0.5), (0.25, 0.5)):
+        sampler = Restart(Single(0.0), low=low, high=high, times=1)
+        states = list(sample(denoiser, sampler, grids.uniform(4), rng, like=torch.zeros(2, 3), noised=noised))
+        again = next(i for i, step in enumerate(states) if step.move.kind == "renoise")
+        moved = states[again].x - states[again - 1].x  # type: ignore[operator]
+        assert torch.allclose(moved, torch.full((2, 3), 7.0), atol=1e-5) == (low == 0.0)
+    assert asked == [0.5]
+
+
 @pytest.mark.parametrize("grid", [[1.0, 0.0], [1.0, 0.9, 0.8], [0.05, 0.02, 0.0]], ids=str)
 def test_where_nothing_lies_between_its_bounds_a_restart_is_its_inner_sampler(grid: list[float]) -> None:
     denoiser = normal("linear", "v")
@@ -335,9 +364,10 @@ def test_langevin_corrections_lead_to_the_law_from_elsewhere() -> None:
         (lambda: Multistep(2, sde=True, corrector=True), "would remove the noise of an SDE"),
         (lambda: Churn().plan(Product(a=Discrete(3)), [1.0, 0.0]), "this process has none"),
         (
-            lambda: Restart().plan(Product(a=Gaussian(), b=Gaussian()), {"a": [1.0, 0.0], "b": [1.0, 0.0]}),
+            lambda: Churn().plan(Product(a=Gaussian(), b=Gaussian()), {"a": [1.0, 0.0], "b": [1.0, 0.0]}),
             "one clock",
         ),
+        (lambda: Restart().plan(Product(a=Discrete(3)), [1.0, 0.0]), "this process has none"),
         (lambda: Restart(low=-0.1), "0 <= low < high <= 1"),
         (lambda: Restart(high=1.5), "0 <= low < high <= 1"),
         (lambda: Restart().plan(Gaussian(), [0.0, 0.5, 1.0]), "a falling grid, got one from 0 to 1"),

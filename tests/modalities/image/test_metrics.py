@@ -33,8 +33,8 @@ from langevin.modalities.image.metrics import (
     share_copied,
     wilson,
 )
-from langevin.modalities.image.metrics.neighbours import nearest
 from langevin.modalities.image.shapes import Shapes
+from langevin.modalities.neighbours import nearest
 
 
 def normal(n: int, width: int, seed: int = 0, shift: float = 0.0, scale: float = 1.0) -> np.ndarray:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import io
 import sys
 from pathlib import Path
 from typing import Any
@@ -157,6 +158,18 @@ def test_posebusters_with_a_receptor(shared: list[Any]) -> None:
         posebusters_in_pocket([mol], one.pocket, config="redock_fast")
     with pytest.raises(ValueError, match="unknown configuration of PoseBusters 'mol_fast'"):
         posebusters_in_pocket([mol], one.pocket, config="mol_fast")
+
+
+def test_a_log_that_was_closed_fails_no_ligand(shared: list[Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    """PoseBusters leaves rdkit's log on the standard error of its last call, which a captured one closes."""
+    import rdkit
+
+    closed = io.StringIO()
+    closed.close()
+    one = shared[0]
+    posebusters_in_pocket([to_mol(one.ligand)], one.pocket, show=False)
+    monkeypatch.setattr(rdkit.log_handler, "stream", closed)
+    assert posebusters_in_pocket([to_mol(one.ligand)], one.pocket, show=False)[0]["inchi_convertible"]
 
 
 def test_vina_is_asked_for_by_name_where_it_is_missing(

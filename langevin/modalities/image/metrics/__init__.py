@@ -1,16 +1,17 @@
 """Measuring pictures: distances of distributions, neighbours, accuracies with intervals, and tables that
 carry their controls.
 
-distances.py    Fréchet distance and its extrapolation, kernel distance (KID), classifier two-sample test
-neighbours.py   precision, recall, density, coverage; memorisation, copies; diversity within conditions
 features.py     callables from pictures to (N, F): pixels, random convolutions, a judge, Inception, CLIP
 evaluate.py     all of it at once, with the floor (real against real) and the controls (noise, copies,
                 shuffled conditions)
 alone.py        without a reference: readable, brightness, contrast, variety, twins
+
+What is said of features is the same in every modality: :mod:`langevin.modalities.distances` (Fréchet distance and
+its extrapolation, kernel distance, classifier two-sample test) and :mod:`langevin.modalities.neighbours` (precision,
+recall, density, coverage; memorisation, copies; diversity within conditions).
 """
 
-from langevin.modalities.image.metrics.alone import describe
-from langevin.modalities.image.metrics.distances import (
+from langevin.modalities.distances import (
     c2st,
     frechet,
     frechet_distance,
@@ -18,9 +19,10 @@ from langevin.modalities.image.metrics.distances import (
     kid,
     moments,
 )
+from langevin.modalities.image.metrics.alone import describe
 from langevin.modalities.image.metrics.evaluate import evaluate
 from langevin.modalities.image.metrics.features import CLIP, Classifier, Inception, Pixels, RandomConv
-from langevin.modalities.image.metrics.neighbours import (
+from langevin.modalities.neighbours import (
     Neighbourhood,
     diversity_ratio,
     memorisation,

@@ -21,11 +21,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
-from scipy.spatial.distance import pdist, squareform
 
 from langevin.modalities.image.metrics.features import RandomConv
 from langevin.modalities.image.pixels import to_array
-from langevin.modalities.statistics import Estimate, Table, bootstrap, median, wilson
+from langevin.modalities.neighbours import spread
+from langevin.modalities.statistics import Table, bootstrap, wilson
 
 __all__ = ["describe"]
 
@@ -68,7 +68,7 @@ def describe(samples: Sequence[Any], seed: int = 0) -> Table:
         if len(pictures) > MOST:
             chosen = np.random.default_rng(seed).choice(len(pictures), MOST, replace=False)
             few = [pictures[i] for i in chosen]
-        pairs, nearest = _distances(few)
+        pairs, nearest = spread(_features(few))
         add("pair distance", pairs, len(few))
         if nearest is not None:
             add("nearest neighbour", nearest, len(few))
@@ -79,18 +79,6 @@ def describe(samples: Sequence[Any], seed: int = 0) -> Table:
         "Measured without a reference: variety and copies, not quality. Intervals: 95 %."
     )
     return Table(rows, caption)
-
-
-def _distances(pictures: Sequence[NDArray[np.uint8]]) -> tuple[Estimate, Estimate | None]:
-    """(pair distance, nearest neighbour's share of it; None where all pictures look alike)."""
-    apart = squareform(pdist(_features(pictures)))  # (N, N)
-    n = len(apart)
-    each = apart.sum(1) / (n - 1)
-    mean = float(each.mean())
-    half = 1.96 * 2 * float(each.std(ddof=1)) / n**0.5
-    np.fill_diagonal(apart, np.inf)
-    nearest = median(apart.min(1) / mean) if mean > 0 else None
-    return Estimate(mean, max(0.0, mean - half), mean + half, n), nearest
 
 
 def _features(pictures: Sequence[NDArray[np.uint8]]) -> NDArray[np.float64]:

@@ -21,12 +21,20 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.spatial.distance import cdist
+from scipy.spatial.distance import cdist, pdist, squareform
 
-from langevin.modalities.image.metrics.distances import pair, rows
-from langevin.modalities.statistics import Estimate, wilson
+from langevin.modalities.distances import pair, rows
+from langevin.modalities.statistics import Estimate, median, wilson
 
-__all__ = ["Neighbourhood", "diversity_ratio", "memorisation", "nearest", "neighbourhood", "share_copied"]
+__all__ = [
+    "Neighbourhood",
+    "diversity_ratio",
+    "memorisation",
+    "nearest",
+    "neighbourhood",
+    "share_copied",
+    "spread",
+]
 
 Array = NDArray[np.float64]
 
@@ -166,3 +174,23 @@ def diversity_ratio(
     if not ratios:
         raise ValueError("no condition has two generated and two different real items")
     return float(np.mean(ratios))
+
+
+def spread(x: ArrayLike) -> tuple[Estimate, Estimate | None]:
+    """How varied items are by themselves: the mean distance of two of them, and the median distance to the nearest other
+    one as a share of it (0 where half of them have a copy; None where all are the same).
+
+    The interval of the mean is that of a U-statistic of two arguments, 4 Var(h) / n with h the mean distance of one item
+    from the others (Hoeffding 1948).
+
+    Raises:
+        ValueError: fewer than 2 items.
+    """
+    apart = squareform(pdist(rows("x", x)))  # (N, N)
+    n = len(apart)
+    each = apart.sum(1) / (n - 1)
+    mean = float(each.mean())
+    half = 1.96 * 2 * float(each.std(ddof=1)) / n**0.5
+    np.fill_diagonal(apart, np.inf)
+    nearest_share = median(apart.min(1) / mean) if mean > 0 else None
+    return Estimate(mean, max(0.0, mean - half), mean + half, n), nearest_share

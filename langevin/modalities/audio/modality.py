@@ -1,0 +1,270 @@
+"""Sounds: states (B, T, C, F) of a codec's frames, patches as tokens, :class:`Audio` outside.
+
+A codec's states have time as their last axis; here it is the first axis of elements, as masks and times of single elements
+are (B, T). A sound is followed by silence up to a whole number of patches. Sounds of one duration have no mask; of several,
+the shorter ones of a batch are masked where they have ended.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+import langevin.core.catalogue  # noqa: F401  (names of processes and conditions)
+from langevin.core.conditioning import Embedder
+from langevin.core.keep import Keep
+from langevin.core.processes import Gaussian, Process, State
+from langevin.core.registry import Registry, build
+from langevin.core.rng import Stream
+from langevin.core.tokens import Tokens
+from langevin.modalities.audio.codec import CODECS, Codec, LogMel
+from langevin.modalities.audio.edits import FADE, chosen, fitted, restored
+from langevin.modalities.audio.files import EXTENSIONS, read
+from langevin.modalities.audio.filters import AudioFilter, AudioTest, measure
+from langevin.modalities.audio.mel import preset
+from langevin.modalities.audio.plugin import AudioSpec
+from langevin.modalities.audio.sound import Audio
+from langevin.modalities.base import Failure, Modality, Samples, Table
+from langevin.modalities.patches import PatchTokens
+
+__all__ = ["CODECS", "AudioModality", "make"]
+
+LONGEST = 3600.0  # s
+FEW = 12  # sounds, below which sets are not compared as distributions
+
+
+class AudioModality(Modality):
+    """Sounds under a codec.
+
+    Args:
+        codec: sounds ↔ states.
+        patch: frequencies and frames of a token.
+        process: how states are noised; linear flow by default.
+        conditions: embedders by name.
+        seconds: duration of new samples where nobody says another.
+        places: 2 tells the network at which frequency and at which time a patch stands; 1 the frequency alone, so that
+            it does not matter how long after the beginning something happens.
+        fade: seconds of the crossfade at either end of an edited span; see :mod:`langevin.modalities.audio.edits`.
+
+    Raises:
+        ValueError: a patch that cannot be or does not divide the codec's frequencies, or a duration that cannot be.
+    """
+
+    name = "audio"
+    suffix = ".wav"
+    suffixes = EXTENSIONS
+    spec = AudioSpec
+    card_width = 260
+    filter = AudioFilter
+
+    def __init__(
+        self,
+        codec: Codec,
+        patch: tuple[int, int] = (8, 4),
+        process: Process | None = None,
+        conditions: Mapping[str, Embedder] | None = None,
+        seconds: float = 1.0,
+        places: int = 2,
+        fade: float = FADE,
+    ) -> None:
+        if min(patch) < 1 or codec.bins % patch[0]:
+            raise ValueError(
+                f"patch must be (frequencies, frames), the first of them a divisor of {codec.bins}; got {patch}"
+            )
+        if places not in (1, 2):
+            raise ValueError(f"places must be 1 (the frequency) or 2 (frequency and time), got {places}")
+        if not 0 <= fade < LONGEST:
+            raise ValueError(f"fade must be seconds from 0, got {fade}")
+        self.codec, self.patch, self.places, self.fade = codec, patch, places, fade
+        self.seconds = self._checked(seconds)
+        self._process = process or Gaussian()
+        self._conditions = dict(conditions or {})
+        self._patches = PatchTokens(codec.channels, patch)
+
+    @property
+    def process(self) -> Process:
+        return self._process
+
+    @property
+    def conditions(self) -> Mapping[str, Embedder]:
+        return self._conditions
+
+    @property
+    def inputs(self) -> dict[str, int]:
+        return self._patches.inputs
+
+    @property
+    def outputs(self) -> dict[str, int]:
+        return self._patches.outputs
+
+    @property
+    def unit(self) -> int:
+        """Samples of a patch at the codec's rate."""
+        return self.patch[1] * self.codec.hop
+
+    def encode(self, items: Sequence[Any]) -> tuple[State, Tensor | None]:
+        """States (B, T, C, F), and a mask (B, T) where the sounds differ in duration.
+
+        Raises:
+            ValueError: an object that is no :class:`Audio`.
+        """
+        padded = []
+        for place, item in enumerate(items):
+            if not isinstance(item, Audio):
+                raise ValueError(
+                    f"item {place} is no sound but a {type(item).__name__}; read a file with Audio"
+                )
+            samples = item.mono().resampled(self.codec.rate).samples
+            padded.append(
+                Audio(np.pad(samples, ((0, 0), (0, -samples.shape[1] % self.unit))), self.codec.rate)
+            )
+        state = self.codec.encode(padded).permute(0, 3, 1, 2)
+        frames = torch.tensor([len(sound) // self.codec.hop for sound in padded])
+        if bool((frames == state.shape[1]).all()):
+            return state, None
+        return state, torch.arange(state.shape[1])[None] < frames[:, None]
+
+    def decode(self, state: State, mask: Tensor | None = None) -> list[Any]:
+        """A sound for each row, as long as its mask; a failure where the state is beyond what the codec can decode."""
+        assert isinstance(state, Tensor)
+        out: list[Any] = []
+        for row, x in enumerate(state.permute(0, 2, 3, 1)):
+            kept = x if mask is None else x[..., mask[row]]
+            try:
+                out += self.codec.decode(kept[None])
+            except ValueError as error:
+                out.append(Failure(str(error)))
+        return out
+
+    def blank(
+        self, indices: Sequence[int], rng: Stream, conditions: Mapping[str, Any], spec: Any
+    ) -> tuple[State, Tensor | None]:
+        """Zeros of the duration that ``spec`` asks for, up to a whole number of patches.
+
+        Raises:
+            ValueError: a duration that cannot be.
+        """
+        asked = getattr(spec, "seconds", None)
+        seconds = self.seconds if asked is None else self._checked(asked)
+        frames = self.codec.frames(seconds)
+        frames += -frames % self.patch[1]
+        return torch.zeros(len(indices), frames, self.codec.channels, self.codec.bins), None
+
+    @staticmethod
+    def _checked(seconds: Any) -> float:
+        number = isinstance(seconds, int | float) and not isinstance(seconds, bool)
+        if not number or not 0 < seconds <= LONGEST:
+            raise ValueError(f"seconds must be above 0 and at most {LONGEST:g}, got {seconds!r}")
+        return float(seconds)
+
+    def tokens(self, state: State, mask: Tensor | None = None) -> Tokens:
+        """Patches at positions (frequency, time), those of one frequency after one another."""
+        assert isinstance(state, Tensor)
+        if mask is not None:
+            rows = self.codec.bins // self.patch[0]
+            mask = mask.unflatten(1, (-1, self.patch[1])).any(2).repeat(1, rows)
+        return self._patches.tokens(state.permute(0, 2, 3, 1), mask)
+
+    def untokens(self, values: dict[str, Tensor], like: State) -> Any:
+        assert isinstance(like, Tensor)
+        return self._patches.untokens(values, like.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
+
+    def chosen(self, keep: Keep, known: State) -> State:
+        """Where the state is kept, in the shape of ``known``: the grid is (T, F), with seconds and hertz as units.
+
+        A frame that looks at samples which are drawn anew is drawn anew, too.
+        """
+        assert isinstance(known, Tensor)
+        return chosen(keep, self.codec, known.shape[1])[None, :, None].expand(known.shape).clone()
+
+    def restore(self, item: Any, original: Any, keep: Keep) -> Any:
+        """The sound with the user's own samples where they are kept, at the user's rate and with the user's channels."""
+        return restored(item, original, keep, self.codec, self.fade)
+
+    def collect(
+        self,
+        state: State,
+        mask: Tensor | None,
+        record: Mapping[str, Any],
+        conditions: Mapping[str, Sequence[Any]],
+        like: Any = None,
+        keep: Keep | None = None,
+        indices: Sequence[int] | None = None,
+    ) -> Samples:
+        """As for every modality; as long as was asked for, or with duration, rate and channels of what they began from."""
+        made = super().collect(state, mask, record, conditions, like, keep, indices)
+        if keep is not None:
+            return made
+        if like is not None:
+            originals = list(like) * (len(made) if len(like) == 1 else 1)
+            items = [
+                item if isinstance(item, Failure) else fitted(item, original)
+                for item, original in zip(made, originals, strict=True)
+            ]
+        else:
+            count = round((record.get("spec") or {}).get("seconds", self.seconds) * self.codec.rate)
+            items = [self._ended(item, count) for item in made]
+        return Samples(items, self, made.run, state, mask, made.conditions, made.indices)
+
+    def _ended(self, item: Any, count: int) -> Any:
+        """A new sound without what fills its last patch; of states with a length of their own, the sound as it is."""
+        if isinstance(item, Failure) or not 0 < count < len(item) < count + self.unit:
+            return item
+        return Audio(item.samples[:, :count], item.rate)
+
+    def save(self, item: Any, path: Path) -> None:
+        item.save(path)
+
+    def read(self, path: Path) -> Any:
+        return read(path)
+
+    def picture(self, item: Any) -> Any:
+        return item.spectrogram()
+
+    def html(self, item: Any) -> str:
+        from langevin.modalities.audio.view import to_html
+
+        return to_html(item)
+
+    def note(self, item: Any) -> str:
+        return f"{item.seconds:.2f} s"
+
+    def test(self, asked: Any) -> Callable[[Any], tuple[bool, Mapping[str, Any]]]:
+        return AudioTest(asked)
+
+    def measure(self, items: Sequence[Any], names: Sequence[str]) -> list[Mapping[str, Any]]:
+        return measure(items, names)
+
+    def evaluate(self, items: Sequence[Any], reference: Sequence[Any] | None = None) -> Table | None:
+        """Measures of sounds, with those of ``reference``.
+
+        Without a reference those of :func:`~langevin.modalities.audio.metrics.describe`; beside as many others, too few for
+        distributions, those of :func:`~langevin.modalities.audio.metrics.pairs.compare_pairs`; else those of
+        :func:`~langevin.modalities.audio.metrics.evaluate`.
+        """
+        from langevin.modalities.audio.metrics import describe, evaluate
+        from langevin.modalities.audio.metrics.pairs import compare_pairs
+
+        if reference is None:
+            return describe(items)
+        both = [*items, *reference]
+        if len(items) == len(reference) < FEW and not any(isinstance(item, Failure) for item in both):
+            return compare_pairs(items, reference)
+        return evaluate(items, [item for item in reference if not isinstance(item, Failure)])
+
+
+MODALITIES = Registry("audio modality", AudioModality)
+MODALITIES.register("audio")(AudioModality)
+
+
+def make(settings: Mapping[str, Any]) -> AudioModality:
+    """The modality that a configuration describes; log-mel spectrograms at 16 kHz where it says nothing."""
+    if "codec" not in settings:
+        own = {k: v for k, v in settings.items() if k != "name"}
+        return AudioModality(LogMel(preset("audioldm-16k")), **own)
+    return build(MODALITIES, {"name": "audio", **settings})  # type: ignore[no-any-return]

@@ -1,0 +1,220 @@
+"""Vocoders: from a log-mel spectrogram to a waveform.
+
+**Griffin-Lim.** The filterbank is inverted by least squares; the phases that belong to the magnitudes are found by
+alternating between signals and magnitudes, with momentum (Perraudin et al., 2013, "A fast Griffin-Lim algorithm"):
+
+    c ← STFT(ISTFT(|S| e^{iφ})),        φ ← angle(c − μ / (1 + μ) c_previous)
+
+The first phases depend on the seed, the frame's place and the frequency alone: neither the batch nor the piece of a long
+sound that a frame is in can change the result.
+
+**HiFi-GAN.** A folder of transformers' SpeechT5HifiGan, which AudioLDM's pipelines use too.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor
+
+from langevin import optional
+from langevin.core.errors import unknown
+from langevin.core.registry import Registry
+from langevin.core.rng import Stream
+from langevin.folders import FolderError
+from langevin.modalities.audio.mel import PRESETS, MelSpec
+
+__all__ = ["VOCODERS", "GriffinLim", "HifiGan", "Vocoder"]
+
+CONFIG_BYTES = 1 << 20
+
+
+class Vocoder(Protocol):
+    """What makes sound of log-mel spectrograms.
+
+    Attributes:
+        spec: of the spectrograms that it takes.
+        margin: frames on each side beyond which nothing changes the samples of a frame.
+    """
+
+    @property
+    def spec(self) -> MelSpec: ...
+
+    @property
+    def margin(self) -> int: ...
+
+    def __call__(self, log_mel: Tensor, start: int = 0) -> Tensor:
+        """Samples (B, frames · hop) of log-mel spectrograms (B, mels, frames).
+
+        Args:
+            log_mel: as ``spec`` says.
+            start: place of the first frame in a longer sound.
+        """
+        ...
+
+
+VOCODERS = Registry("vocoder", Vocoder)
+
+
+@VOCODERS.register("griffin_lim")
+@dataclass(frozen=True)
+class GriffinLim:
+    """Phases by iteration; nothing is learned.
+
+    Args:
+        spec: of the spectrograms.
+        iterations: at least 0.
+        momentum: in [0, 1); 0 is the algorithm of Griffin and Lim (1984).
+        seed: of the first phases.
+
+    Raises:
+        ValueError: numbers out of range.
+    """
+
+    spec: MelSpec
+    iterations: int = 32
+    momentum: float = 0.99
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if self.iterations < 0 or not 0 <= self.momentum < 1:
+            raise ValueError(
+                f"iterations must be from 0 and momentum in [0, 1); got {self.iterations} and {self.momentum}"
+            )
+
+    @property
+    def margin(self) -> int:
+        return (self.iterations + 1) * self.spec.framing.margin
+
+    @torch.no_grad()
+    def __call__(self, log_mel: Tensor, start: int = 0) -> Tensor:
+        noise = Stream.of(self.seed, range(start, start + log_mel.shape[2])).fold("phase")
+        turn = noise.uniform((log_mel.shape[2], self.spec.framing.bins), torch.float64).T * (2 * math.pi)
+        phase = torch.polar(torch.ones_like(turn), turn).to(log_mel.device)  # (bins, T)
+        # row by row, because sums of a larger batch may be rounded otherwise
+        return torch.cat([self._sound(row, phase) for row in log_mel.split(1)])
+
+    def _sound(self, log_mel: Tensor, phase: Tensor) -> Tensor:
+        """One row, in float64: differences of rounding grow where magnitudes nearly vanish."""
+        framing = self.spec.framing
+        magnitude = self.spec.magnitudes(log_mel.double())  # (1, bins, T)
+        before: Tensor | float = 0.0
+        for _ in range(self.iterations):
+            rebuilt = framing.analyse(framing.synthesise(magnitude * phase))
+            phase = rebuilt - self.momentum / (1 + self.momentum) * before
+            phase = phase / phase.abs().clamp(min=1e-16)
+            before = rebuilt
+        return framing.synthesise(magnitude * phase).to(log_mel.dtype)
+
+
+@VOCODERS.register("hifigan")
+@dataclass(frozen=True)
+class HifiGan:
+    """A SpeechT5HifiGan of transformers, from a folder of config.json and model.safetensors.
+
+    The folder says rate, hop and number of mels; the rest of the specification is that of the preset which agrees with
+    them ("hifigan-16k" for SpeechT5's, "audioldm-16k" for AudioLDM's), unless ``spec`` is given.
+
+    Args:
+        folder: on this machine; of a pipeline's, vocoder/ is taken.
+        spec: of the spectrograms that it was trained on.
+
+    Raises:
+        FolderError: no such folder, another class, pickled weights, weights that do not fit.
+        ValueError: no preset agrees, or ``spec`` does not.
+        MissingPackage: transformers is not installed.
+    """
+
+    folder: str
+    spec: MelSpec = None  # type: ignore[assignment]  # never None once it is made
+    network: Any = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        home = Path(self.folder).expanduser()
+        home = home / "vocoder" if (home / "vocoder").is_dir() else home
+        network = _load(home)
+        object.__setattr__(self, "network", network)
+        config = network.config
+        says = (config.sampling_rate, math.prod(config.upsample_rates), config.model_in_dim)
+        if self.spec is None:
+            fits = [s for s in PRESETS.values() if (s.rate, s.hop, s.mels) == says]
+            if not fits:
+                raise ValueError(
+                    f"{home}: no preset has rate {says[0]}, hop {says[1]} and {says[2]} mels; give its spec="
+                )
+            object.__setattr__(self, "spec", fits[0])
+        wrong = [
+            f"{name} {a} and {b}"
+            for name, a, b in zip(
+                ("rate", "hop", "mels"), (self.spec.rate, self.spec.hop, self.spec.mels), says
+            )
+            if a != b
+        ]
+        if wrong:
+            raise ValueError(f"{home}: the vocoder is of another spectrogram than spec: {', '.join(wrong)}")
+
+    @property
+    def margin(self) -> int:
+        config = self.network.config
+        kernels = zip(config.resblock_kernel_sizes, config.resblock_dilation_sizes)
+        block = max(sum((k - 1) // 2 * (d + 1) for d in dilations) for k, dilations in kernels)
+        reach = 3  # samples, of the last convolution
+        for stride, kernel in reversed(list(zip(config.upsample_rates, config.upsample_kernel_sizes))):
+            reach = -(-(reach + block + kernel) // stride)
+        return int(reach + 3)
+
+    @torch.no_grad()
+    def __call__(self, log_mel: Tensor, start: int = 0) -> Tensor:
+        weight = self.network.conv_pre.weight
+        return self.network(log_mel.transpose(1, 2).to(weight)).float().to(log_mel.device)
+
+
+def _inside(folder: Path, name: str) -> Path:
+    """A regular file of the folder; in a cache of the hub, snapshots/ may link to the blobs/ beside it."""
+    path, home = (folder / name).resolve(), folder.resolve()
+    blobs = [parent.parent / "blobs" for parent in home.parents if parent.name == "snapshots"]
+    if not path.is_file():
+        raise FolderError(f"{folder} has no {name}")
+    if not any(path.is_relative_to(place) for place in (home, *blobs)):
+        raise FolderError(f"{folder / name} is a link that leads out of the folder")
+    return path
+
+
+def _load(folder: Path) -> Any:
+    if not folder.is_dir():
+        raise FolderError(f"there is no folder {str(folder)!r}")
+    path = _inside(folder, "config.json")
+    if path.stat().st_size > CONFIG_BYTES:
+        raise FolderError(f"{path} is larger than {CONFIG_BYTES} bytes")
+    try:
+        config = json.loads(path.read_text("utf-8"))
+    except (ValueError, RecursionError) as error:
+        raise FolderError(f"{folder}: config.json cannot be read: {str(error)[:120]}") from None
+    kinds = config.get("architectures") if isinstance(config, dict) else None
+    if kinds != ["SpeechT5HifiGan"]:
+        raise FolderError(f"{folder}: " + unknown("architecture of a vocoder", kinds, ["SpeechT5HifiGan"]))
+    if not (folder / "model.safetensors").exists():
+        raise FolderError(f"{folder} has no model.safetensors; pickled weights are not read: convert them")
+    _inside(folder, "model.safetensors")
+    kind = optional.transformers().SpeechT5HifiGan
+    try:
+        network, report = kind.from_pretrained(
+            str(folder),
+            use_safetensors=True,
+            local_files_only=True,
+            output_loading_info=True,
+            ignore_mismatched_sizes=True,  # the report names them
+        )
+    except (OSError, RuntimeError, ValueError, TypeError, KeyError, AttributeError) as error:
+        raise FolderError(f"{folder}: {' '.join(str(error).split())[:400]}") from None
+    wrong = [
+        str(name) for key in ("missing_keys", "unexpected_keys", "mismatched_keys") for name in report[key]
+    ]
+    if wrong:
+        raise FolderError(f"{folder}: the weights do not fit config.json: {', '.join(wrong[:5])}")
+    return network.requires_grad_(False).eval()
