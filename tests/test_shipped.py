@@ -96,7 +96,7 @@ def test_molecules_of_heavy_atoms_are_sound_and_not_twice_the_same() -> None:
     drawn = list(lv.load("molecule-qm9-heavy", device="cpu").sample(200, seed=0))
     judged = inspect(drawn, hydrogens=False, busted=None)
     sound = [smiles(mol) for mol, found in zip(drawn, judged, strict=True) if found.sound]
-    assert len(sound) >= 170 and len(set(sound)) >= 0.97 * len(sound)
+    assert len(sound) >= 176 and len(set(sound)) >= 0.97 * len(sound)
     symbols = [
         atom.GetSymbol() for mol in drawn if not isinstance(mol, lv.Failure) for atom in mol.GetAtoms()
     ]
@@ -109,7 +109,7 @@ def test_molecules_of_heavy_atoms_are_sound_and_not_twice_the_same() -> None:
 def test_molecules_are_drawn_whole_and_in_part() -> None:
     model = lv.load("molecule-qm9", device="cpu")
     judged = inspect(list(model.sample(120, seed=0)), busted=None)
-    assert sum(bool(found.sound) for found in judged) >= 60
+    assert sum(bool(found.sound) for found in judged) >= 90
     asked = "C[C@H](O)C(N)=O"
     placed = list(edits.geometry(model, asked, n=12, seed=0))
     assert sum(not isinstance(mol, lv.Failure) and smiles(mol) == asked for mol in placed) >= 11
