@@ -13,7 +13,7 @@ from langevin.core.grids import Grid
 from langevin.core.guidance import Temperature, cfg, chain
 from langevin.core.processes import Discrete, Process
 from langevin.core.records import record
-from langevin.core.samplers import Restart, Sampler, preset
+from langevin.core.samplers import PRESETS, Restart, Sampler, preset
 from langevin.core.samplers.base import GridLike, times_of
 
 __all__ = [
@@ -94,6 +94,10 @@ def resolve(
         grid = defaults.get("grid")
     found = preset(name) if isinstance(name, str) else None
     chosen = found.sampler if found else name
+    if isinstance(chosen, Restart) and (rising or (sampler is None and strength is not None)):
+        # on the way up there is nothing to repeat; and a strength says how far to go from a start, passages go further
+        chosen = chosen.inner
+        name = next((key for key, known in PRESETS.items() if known.sampler == chosen), chosen)
     if not isinstance(chosen, Sampler):
         raise TypeError(f"sampler must be a name or a Sampler, got {type(chosen).__name__}")
     make = _maker(grid, found.grid if found else None, defaults) if not explicit else None
@@ -111,7 +115,6 @@ def resolve(
     behind = dict(lag if lag is not None else defaults.get("lag") or {})
     if rising:
         times = times[::-1]
-        chosen = chosen.inner if isinstance(chosen, Restart) else chosen  # there is no way down to repeat
     elif behind and not isinstance(times[0], dict):
         times = grids.lagged(times, behind, process)
     weight = guidance if guidance is not None else defaults.get("guidance", 1.0)

@@ -68,6 +68,26 @@ def test_a_budget_that_no_plan_fits_says_why() -> None:
         resolve(process, steps=None, evaluations=3, sampler="restart", grid=None, **settings)  # type: ignore[arg-type]
 
 
+def test_a_start_is_left_once_and_an_inversion_has_no_passages(model: lv.Model) -> None:
+    """What a model's own restarts would add to a strength is not asked for; a sampler that is named is as it is."""
+    defaults = {"sampler": "angle-restart", "grid": "uniform", "steps": 10}
+    told = {
+        "steps": None,
+        "evaluations": None,
+        "grid": None,
+        "guidance": None,
+        "negative": None,
+        "defaults": defaults,
+    }
+    plain = resolve(model.process, sampler=None, **told)
+    assert isinstance(plain.sampler, lv.samplers.Restart)
+    for settings in ({"strength": 0.5}, {"rising": True}):
+        once = resolve(model.process, sampler=None, **told, **settings)
+        assert isinstance(once.sampler, lv.samplers.Multistep) and once.about["sampler"] == "angle"
+    named = resolve(model.process, sampler="angle-restart", **told, strength=0.5)
+    assert isinstance(named.sampler, lv.samplers.Restart)
+
+
 @pytest.mark.parametrize("steps", [1, 2, 5])
 def test_a_restart_of_few_steps_gives_a_sample(model: lv.Model, steps: int) -> None:
     drawn = model.sample(2, steps=steps, sampler="restart")
