@@ -1,12 +1,6 @@
 """A folder of picture files, with captions or classes beside them.
 
-Conditions are found in this order:
-    metadata.jsonl      one object a line: {"file_name": "a/b.png", "text": "a red apple"}
-    metadata.csv        a table with the columns file_name and text; in both, caption is another name of text
-    sidecar files       a.png and a.txt
-    class folders       no pictures at the top, every picture in a sub-folder: the sub-folder's name is its
-                        class
-    none                unconditional
+Conditions are found as :mod:`langevin.modalities.captions` says.
 
 Files that are no usable pictures (empty, damaged, too large, captionless) are named: all of them in one
 error, or, with errors="skip", in `problems` and one warning.
@@ -14,30 +8,20 @@ error, or, with errors="skip", in `problems` and one warning.
 
 from __future__ import annotations
 
-import csv
-import json
-import os
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from langevin.core.errors import unknown
+from langevin.modalities import captions
+from langevin.modalities.captions import Problem
 from langevin.modalities.image.pixels import EXTENSIONS, MAX_PIXELS, PictureError, read_picture
 
-__all__ = ["FolderDataset", "Problem"]
-
-SOURCES = ("auto", "prompt", "label", "none")
-
-
-class Problem(NamedTuple):
-    """A file that was left out, and why."""
-
-    file: Path
-    reason: str
+__all__ = ["FolderDataset"]
 
 
 class FolderDataset:
@@ -52,7 +36,7 @@ class FolderDataset:
     Args:
         path: the folder.
         size: side of the pictures; None keeps each file's own.
-        conditions: "auto" (see the module's docstring), or insist on "prompt", "label" or "none".
+        conditions: "auto", or insist on "prompt", "label" or "none".
         errors: "raise" refuses the folder if any file is unusable, "skip" leaves such files out.
         channels: 1 (grey) or 3 (RGB).
         max_pixels: larger files are refused before decoding.
@@ -79,8 +63,6 @@ class FolderDataset:
     ) -> None:
         if errors not in ("raise", "skip"):
             raise ValueError(unknown("value of errors", errors, ("raise", "skip")))
-        if conditions not in SOURCES:
-            raise ValueError(unknown("value of conditions", conditions, SOURCES))
         if channels not in (1, 3):
             raise ValueError(f"channels must be 1 or 3; got {channels}")
         if size is not None and size < 1:
@@ -89,8 +71,10 @@ class FolderDataset:
         self.max_pixels, self.licence, self.attribution = max_pixels, licence, attribution
         self.problems: list[Problem] = []
         self._cache: list[NDArray[np.uint8]] | None = None
-        files = _pictures(self.path)
-        name, values = self._values(files, conditions)
+        files = captions.listing(self.path, EXTENSIONS, "pictures")
+        found = captions.find(self.path, files, conditions, "pictures")
+        name, values = found.condition, found.values
+        self.problems += found.problems
         self.conditions: dict[str, str] = (
             {} if name is None else {name: {"prompt": "text", "label": "class"}[name]}
         )
@@ -118,82 +102,10 @@ class FolderDataset:
     def _report(self) -> None:
         if not self.problems:
             return
-        shown = "".join(f"\n  {p.file}: {p.reason}" for p in self.problems[:10])
-        more = f"\n  and {len(self.problems) - 10} more" if len(self.problems) > 10 else ""
-        text = f"{self.path}: {len(self.problems)} of its files cannot be used:{shown}{more}"
+        text = captions.report(self.path, self.problems)
         if self.errors == "raise":
             raise ValueError(f'{text}\nMend or remove them, or leave them out with errors="skip".')
         warnings.warn(text, stacklevel=3)
-
-    def _values(self, files: list[Path], wanted: str) -> tuple[str | None, dict[Path, str]]:
-        """Name of the condition, if any, and its value for every file; captionless files become problems."""
-        if wanted == "none":
-            return None, {}
-        table = next(
-            (self.path / n for n in ("metadata.jsonl", "metadata.csv") if (self.path / n).is_file()), None
-        )
-        captions: dict[Path, str] = {}
-        if wanted != "label":
-            if table is not None:
-                captions, where = self._metadata(table, set(files)), f"no entry in {table.name}"
-            else:
-                captions, where = self._sidecars(files), "no caption: its .txt file is missing or empty"
-            if captions:
-                missing = [f for f in files if f not in captions]
-                self.problems += [Problem(f, where) for f in missing]
-                return "prompt", captions
-            if wanted == "prompt":
-                raise ValueError(
-                    f"{self.path} has no captions: add metadata.jsonl, metadata.csv, "
-                    "or one .txt file beside each picture"
-                )
-        folders = {f: f.relative_to(self.path).parts[0] for f in files if f.parent != self.path}
-        if len(folders) == len(files):
-            return "label", folders
-        if wanted == "label":
-            raise ValueError(
-                f"{self.path} has no class folders: every picture must lie in a folder named after its class"
-            )
-        if folders:
-            raise ValueError(
-                f"{self.path} holds pictures both at the top and in sub-folders, and no captions: "
-                'sort all of them into class folders, or ignore the folders with conditions="none"'
-            )
-        return None, {}
-
-    def _metadata(self, table: Path, files: set[Path]) -> dict[Path, str]:
-        captions = {}
-        for number, row in enumerate(_rows(table), 1):
-            held = row if isinstance(row, dict) else {}
-            name, text = held.get("file_name"), held.get("text", held.get("caption"))
-            if not isinstance(name, str) or not isinstance(text, str):
-                raise ValueError(
-                    f"{table}, entry {number}: needs file_name and text (or caption), both strings; got {row!r:.120}"
-                )
-            file = Path(os.path.normpath(self.path / name))
-            if file not in files:
-                found = (
-                    "it lies outside the folder"
-                    if self.path not in file.parents
-                    else "there is no such picture"
-                )
-                self.problems.append(Problem(file, f"listed in {table.name}, but {found}"))
-            elif text.strip():
-                captions[file] = text.strip()
-        return captions
-
-    def _sidecars(self, files: list[Path]) -> dict[Path, str]:
-        captions = {}
-        for file in files:
-            note = file.with_suffix(".txt")
-            if note.is_file():
-                try:
-                    text = note.read_text(encoding="utf-8-sig").strip()
-                except UnicodeDecodeError:
-                    raise ValueError(f"{note}: captions must be UTF-8 text") from None
-                if text:
-                    captions[file] = text
-        return captions
 
     def __len__(self) -> int:
         return len(self.files)
@@ -234,38 +146,3 @@ class FolderDataset:
         found = [self._readable(int(i) % len(self)) for i in indices]
         values = {self._name: [self._value[i] for i, _ in found]} if self._name else {}
         return [picture for _, picture in found], values
-
-
-def _pictures(folder: Path) -> list[Path]:
-    """Picture files under a folder, by name; hidden ones are passed over, linked folders not followed."""
-    if not folder.exists():
-        raise FileNotFoundError(f"no folder {str(folder)!r}")
-    if not folder.is_dir():
-        raise NotADirectoryError(f"{str(folder)!r} is a file; a folder of pictures was expected")
-    found, others = [], 0
-    for base, folders, names in os.walk(folder):
-        folders[:] = sorted(d for d in folders if not d.startswith("."))
-        for name in sorted(n for n in names if not n.startswith(".")):
-            if Path(name).suffix.lower() in EXTENSIONS:
-                found.append(Path(os.path.normpath(Path(base) / name)))
-            else:
-                others += 1
-    if not found:
-        what = f"its {others} files have other endings" if others else "it is empty"
-        raise ValueError(f"{folder} holds no pictures ({', '.join(EXTENSIONS)}): {what}")
-    return found
-
-
-def _rows(table: Path) -> list[Any]:
-    """The entries of a JSON-lines or csv file; a bad line is named by its number."""
-    text = table.read_text(encoding="utf-8-sig")
-    if table.suffix == ".csv":
-        return list(csv.DictReader(text.splitlines()))
-    rows = []
-    for number, line in enumerate(text.splitlines(), 1):
-        if line.strip():
-            try:
-                rows.append(json.loads(line))
-            except json.JSONDecodeError as error:
-                raise ValueError(f"{table}, line {number}: not JSON: {error}") from None
-    return rows

@@ -120,7 +120,7 @@ def test_metadata_must_fit_the_files(folder):
     ):
         FolderDataset(folder)
     table.write_text("\n".join(map(json.dumps, [*rows, {"file_name": "absent.png", "text": "x"}])))
-    with pytest.raises(ValueError, match="there is no such picture"):
+    with pytest.raises(ValueError, match="there is no such file"):
         FolderDataset(folder)
     table.write_text("\n".join(map(json.dumps, rows[:2])))
     with pytest.raises(ValueError, match="no entry in metadata.jsonl"):
