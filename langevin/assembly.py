@@ -4,7 +4,7 @@ name, summary, licence, attribution        what it is and whose
 modality: {name, …}                        its codec, process and conditions
 network: {name: dit, …}                    the backbone
 parametrisation, objective, drop           what it is trained for
-sampling: {sampler, grid, steps, guidance, temperature, lag, density}    defaults of model.sample
+sampling: {sampler, grid, steps, guidance, temperature, lag, recall, density}    defaults of model.sample
 training: {…}                              how it was trained, for the record
 """
 
@@ -83,6 +83,10 @@ def _assembled(
             raise BuildError(unknown("parametrisation", kind, PARAMETRISATIONS))
     _check_targets(objective, modality.process)
     sampling = config.get("sampling") or {}
+    if sampling.get("recall") and not network.recalls:
+        raise BuildError(
+            "sampling: recall is for models that see their last answer; objective.recall is 0 here"
+        )
     try:
         Temperature(sampling.get("temperature", 1.0)).fits(modality.process)
         if not isinstance(sampling.get("lag") or {}, Mapping):

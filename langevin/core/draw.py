@@ -24,6 +24,7 @@ from langevin.core.progress import bar
 from langevin.core.request import Run
 from langevin.core.rng import Stream
 from langevin.core.samplers import Particles, Sampler, Step, sample
+from langevin.core.samplers.base import Noised
 from langevin.core.samplers.particles import choose, summary
 
 if TYPE_CHECKING:
@@ -82,10 +83,10 @@ class Steering:
     best: bool
     settings: Mapping[str, Any]
 
-    def around(self, inner: Sampler, mask: Tensor | None = None, renoise: Any = None) -> Particles:
+    def around(self, inner: Sampler, mask: Tensor | None = None, noised: Noised | None = None) -> Particles:
         """The sampler of the particles of a batch."""
         reward = lambda x: self.reward(to(x, "cpu"), mask)  # noqa: E731
-        return Particles(reward, self.count, inner, renoise=renoise, **self.settings)
+        return Particles(reward, self.count, inner, noised=noised, **self.settings)
 
 
 @dataclass(frozen=True)

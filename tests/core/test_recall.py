@@ -14,7 +14,7 @@ from langevin.core.losses import Objective
 from langevin.core.processes import Discrete, Gaussian, Product, Rotations
 from langevin.core.recall import believed, remembered, shown_twice
 from langevin.core.rng import Stream
-from langevin.core.samplers import Particles, Single, sample
+from langevin.core.samplers import Particles, Restart, Single, sample
 from langevin.core.schedules import Linear
 from langevin.core.training.distortion import distorted
 from langevin.core.training.loss import losses
@@ -99,7 +99,10 @@ def test_near_the_data_a_model_may_draw_without() -> None:
     assert not torch.equal(belief["positions"].x, model.denoiser(x_t, clocks, {}, mask)[0]["positions"].x)
     with pytest.raises(ValueError, match="recall must be a time from 0 to 1"):
         build_model({**MOLECULES, "sampling": {"recall": 2}})
-    assert build_model({**MOLECULES, "sampling": {"recall": 0.3}}).denoiser.recall == 0.3
+    told = {**MOLECULES, "sampling": {"recall": 0.3}}
+    assert build_model({**told, "objective": {"recall": 0.5}}).denoiser.recall == 0.3
+    with pytest.raises(ValueError, match="recall is for models that see their last answer"):
+        build_model(told)
 
 
 def test_beliefs_on_manifolds_are_shown_as_points() -> None:
@@ -192,6 +195,29 @@ def test_resampled_particles_take_their_beliefs_along() -> None:
     assert nothing is None
     assert not torch.equal(first, belief)  # some were resampled,
     assert torch.equal((second / 10).round(), belief / 10)  # and with velocity 0 states hardly move
+
+
+def test_a_descent_that_is_over_is_forgotten() -> None:
+    """Each passage of a restart, and each round of particles, begins without a belief, resumed or not."""
+    shown: list[bool] = []
+
+    def network(x, t, condition, mask, belief=None):
+        shown.append(belief is not None)
+        return torch.zeros_like(x)
+
+    network.recalls = True
+    denoiser, rng, like = NetworkDenoiser(network, Gaussian(Linear())), Stream.of(0, 2), torch.zeros(2, 1)
+    restart = Restart(Single(0.0), low=0.0, high=0.5, times=2)
+    steps = list(sample(denoiser, restart, [1.0, 0.5, 0.25, 0.0], rng, like=like))
+    assert shown == [False, True, True, False, True, False, True]
+    shown.clear()
+    ended = next(step for step in steps if step.move.s == 0)
+    list(sample(denoiser, restart, [1.0, 0.5, 0.25, 0.0], rng, resume=ended))
+    assert shown == [False, True, False, True]
+    shown.clear()
+    rounds = Particles(lambda x: x[:, 0], 2, Single(0.0), strength=None, begin=0.0, rounds=1, back=0.5)
+    list(sample(denoiser, rounds, [1.0, 0.5, 0.25, 0.0], rng.particles(2), like=torch.zeros(4, 1)))
+    assert shown == [False, True, True, False, True]
 
 
 def test_wider_noise_is_what_corrupt_and_loss_both_see() -> None:

@@ -156,7 +156,7 @@ def renoise(
 ) -> State:
     """The state after a renoise move: a draw of x_s given x_t, its fresh part scaled by ``move.noise``; from clean data
     by ``noised`` where there is one."""
-    if noised is not None and all(t == 0 for t in split(move.t).values()) and move.noise == 1:
+    if noised is not None and _clean(move.t) and move.noise == 1:
         return noised(x, move.s, rng.fold("renoise"), mask)
     drawn = process.corrupt(x, move.s, rng.fold("renoise"), since=move.t, mask=mask)
     if move.noise == 1:
@@ -224,7 +224,9 @@ def sample(
         raise ValueError("the batch is empty; ask for at least one sample")
     if first.shape[0] != len(rng):
         raise ValueError(f"{first.shape[0]} samples need as many random streams, got {len(rng)}")
-    for move in plan[start:]:
+    for i, move in enumerate(plan[start:], start):
+        if i and _clean(plan[i - 1].s):
+            memory = None  # of a descent that is over: what was believed at its end says nothing of the next
         posterior: Posterior | None = None
         key = rng.fold("move", move.index)
         with torch.no_grad():
@@ -245,6 +247,11 @@ def sample(
                 if rows is not None and memory is not None:
                     memory = {name: value[rows] for name, value in memory.items()}
         yield Step(move.index, move, x, posterior, _flat(mine, memory), evaluations)
+
+
+def _clean(t: Times) -> bool:
+    """Whether all leaves are at time 0."""
+    return all(u == 0 for u in split(t).values())
 
 
 def _flat(mine: Memory, memory: Memory) -> dict[str, Tensor]:

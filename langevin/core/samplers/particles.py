@@ -40,7 +40,7 @@ from langevin.core.denoiser import Memory
 from langevin.core.posteriors import Categorical, Point, Posterior
 from langevin.core.processes import Process, State, split
 from langevin.core.rng import Stream
-from langevin.core.samplers.base import ROWS, Asking, GridLike, Move, Sampler, renumber, times_of
+from langevin.core.samplers.base import ROWS, Asking, GridLike, Move, Noised, Sampler, renumber, times_of
 from langevin.core.samplers.resampling import different, sharpened, systematic
 from langevin.core.samplers.single import Single
 from langevin.core.times import Times
@@ -49,8 +49,6 @@ __all__ = ["Particles", "choose", "clean", "summary", "weights"]
 
 _NEAR = 1e-6  # a float32 time is rounded
 _OWN = "particles."  # of names in the memory that are ours and not the inner sampler's
-
-Renoise = Callable[[State, Times, Stream, Tensor | None], State]
 
 
 def clean(posterior: Posterior, process: Process, x_t: State) -> State:
@@ -135,7 +133,7 @@ class Particles(Sampler):
         rounds: times that particles are noised and drawn again.
         back: the time they go back to, the latest of the grid that is not above it.
         floor: reward of states that have none.
-        renoise: (x, t, rng, mask) ↦ x_t; the process's own corruption when None.
+        noised: (x, t, rng, mask) ↦ x_t, for the rounds; the process's own corruption when None.
 
     Memory holds, by ``particles.`` and the name: ``log_weights`` (B · K,), normalised within each sample;
     ``log_normaliser`` (B · K,), the estimate of log E[exp(λ r)] so far, equal within a sample; ``reward`` (B · K,);
@@ -158,7 +156,7 @@ class Particles(Sampler):
     rounds: int = 0
     back: float = 0.5
     floor: float = -math.inf
-    renoise: Renoise | None = None
+    noised: Noised | None = None
     order: int = 0  # type: ignore[misc]
     stochastic = True
 
@@ -305,8 +303,13 @@ class Particles(Sampler):
             x = _pick(x, rows)
         if move.back is None:
             return x, None, cloud, rows
-        renoise: Any = self.renoise or (lambda *a: process.corrupt(a[0], a[1], a[2], mask=a[3]))
-        return renoise(x, move.back, rng.fold("again"), mask), x, cloud, rows
+        again = rng.fold("again")
+        x_t = (
+            self.noised(x, move.back, again, mask)
+            if self.noised
+            else process.corrupt(x, move.back, again, mask=mask)
+        )
+        return x_t, x, cloud, rows
 
     def _strength(self, done: int) -> float:
         """λ after so many rounds; infinite where the best is looked for."""

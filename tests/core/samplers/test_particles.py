@@ -206,7 +206,7 @@ def test_particles_go_back_as_they_are_told_to() -> None:
 
     seen: list[float] = []
     denoiser = GaussianDenoiser(Gaussian(), MEAN, STD)
-    sampler = Particles(lambda x: x @ SLOPE, 2, begin=0.0, rounds=2, renoise=renoise)
+    sampler = Particles(lambda x: x @ SLOPE, 2, begin=0.0, rounds=2, noised=renoise)
     rng, like = Stream.of(0, 2).particles(2), torch.zeros(4, 2, dtype=torch.float64)
     for step in sample(denoiser, sampler, [1.0, 0.5, 0.0], rng, like=like):
         seen.append(float(step.x.mean()))
