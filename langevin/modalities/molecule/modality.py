@@ -73,7 +73,7 @@ class MoleculeModality(Modality):
             (:mod:`~langevin.modalities.molecule.sizes`): where it is asked for, new sizes follow.
 
     Raises:
-        ValueError: an unknown element, or no sizes.
+        ValueError: an unknown element, fewer than two elements or charges, or no sizes.
     """
 
     name = "molecule"
@@ -99,6 +99,11 @@ class MoleculeModality(Modality):
         for symbol in elements:
             if symbol not in _NUMBERS:
                 raise ValueError(unknown("element", symbol, _NUMBERS))
+        for what, listed in (("elements", elements), ("charges", charges)):
+            if len(set(listed)) < 2:
+                raise ValueError(
+                    f"{what} must list at least 2, got {list(listed)}; add one, which the molecules need not have"
+                )
         self.elements, self.charges = tuple(elements), tuple(int(c) for c in charges)
         self.hydrogens, self.unit, self.pad = hydrogens, float(unit), max(1, int(pad))
         self.sizes = {int(n): int(count) for n, count in (sizes or {"18": 1}).items()}

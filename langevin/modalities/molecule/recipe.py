@@ -23,12 +23,14 @@ def defaults(data: Any, given: dict[str, Any]) -> dict[str, Any]:
     """
     molecules = data.molecules
     numbers = np.unique(np.concatenate([m.numbers for m in molecules])).tolist()
+    # a leaf of classes has at least two: hydrocarbons without hydrogens get an element that they never have
+    listed = numbers if len(numbers) > 1 else sorted({*numbers, 6 if 6 not in numbers else 7})
     charges = np.unique(np.concatenate([m.charges for m in molecules])).tolist()
     sizes, counts = np.unique([len(m) for m in molecules], return_counts=True)
     spread = np.concatenate([m.positions - m.positions.mean(0) for m in molecules[:10_000]]).std()
     modality = {
         "name": "molecule",
-        "elements": [SYMBOLS[z] for z in numbers],
+        "elements": [SYMBOLS[z] for z in listed],
         "charges": charges if len(charges) > 1 else sorted({-1, 0, 1, *charges}),
         "hydrogens": 1 in numbers,
         "sizes": {str(n): int(count) for n, count in zip(sizes, counts, strict=True)},

@@ -11,6 +11,7 @@ from langevin.modalities.molecule.archives import write_archive
 from langevin.modalities.molecule.atoms import of_mol
 from langevin.modalities.molecule.data import MoleculeDataset, open_data
 from langevin.modalities.molecule.files import write_sdf
+from langevin.modalities.molecule.modality import make
 from langevin.modalities.molecule.recipe import defaults
 
 
@@ -65,3 +66,24 @@ def test_an_sdf_becomes_a_model_that_draws_molecules(sdf: Path, tmp_path: Path) 
     model = lv.load(tmp_path / "model", device="cpu")
     drawn = model.sample(3, steps=4, atoms=6)
     assert len(drawn) == 3 and drawn.state["positions"].shape == (3, 6, 3)
+
+
+def test_molecules_of_one_element_can_be_trained_on(tmp_path: Path) -> None:
+    (tmp_path / "some.smi").write_text("CCC\nC1CC1\nCC=C\nC#CC\n")
+    data = open_data(tmp_path / "some.smi", hydrogens=False, descriptors=["formula"])
+    network = {"width": 32, "depth": 1, "heads": 4, "pair_width": 8}
+    model = lv.train(
+        data,
+        "molecule",
+        steps=2,
+        batch=4,
+        out=tmp_path / "model",
+        model={"network": network},
+        progress=False,
+        device="cpu",
+    )
+    assert model.modality.elements == ("C", "N")
+    assert len(model.sample(2, formula="C3", steps=2, progress=False)) == 2
+    for what in ({"elements": ["C"]}, {"charges": [0]}):
+        with pytest.raises(ValueError, match="at least 2, got .*need not have"):
+            make(what)

@@ -15,30 +15,29 @@ Park et al. 2019).
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import Tensor
 
+from langevin.modalities import judging
 from langevin.modalities.audio.bands import FLOOR, band_power, transform
 from langevin.modalities.audio.metrics.levels import silent
 from langevin.modalities.audio.sound import Audio
+from langevin.modalities.judging import JudgeNetwork, Progress
 
 __all__ = ["Judge", "Progress", "load_judge", "save_judge", "train_judge"]
 
-FEATURES = 128
 MELS = 40
 RANGE = 60.0  # dB
 
 
-class Judge(nn.Module):
+class Judge(JudgeNetwork):
     """Five 3 x 3 convolutions with batch normalisation, mean and largest value over time, two linear layers.
 
     Ten classes and a width of 16 make 153,000 parameters.
@@ -54,6 +53,10 @@ class Judge(nn.Module):
         ValueError: fewer than 2 classes, names that do not fit them, or a window below 0.1 s.
     """
 
+    stamp = "sound_judge"
+    about = ("classes", "rate", "seconds", "width", "class_names")
+    batch_size = 64
+
     def __init__(
         self,
         classes: int,
@@ -62,33 +65,10 @@ class Judge(nn.Module):
         width: int = 16,
         class_names: Sequence[str] | None = None,
     ) -> None:
-        super().__init__()
-        if classes < 2:
-            raise ValueError(f"classes must be at least 2; got {classes}")
         if seconds < 0.1:
             raise ValueError(f"seconds must be at least 0.1; got {seconds:g}")
-        names = tuple(map(str, class_names if class_names is not None else range(classes)))
-        if len(names) != classes:
-            raise ValueError(f"class_names must hold {classes} names; got {len(names)}")
-        self.classes, self.rate, self.seconds, self.width, self.class_names = (
-            classes,
-            rate,
-            seconds,
-            width,
-            names,
-        )
-        self.length = round(seconds * rate)
-        widths, strides = (1, width, 2 * width, 2 * width, 4 * width, 4 * width), (2, 2, 1, 2, 1)
-        layers: list[nn.Module] = []
-        for inputs, outputs, stride in zip(widths[:-1], widths[1:], strides, strict=True):
-            layers += [
-                nn.Conv2d(inputs, outputs, 3, stride, 1, bias=False),
-                nn.BatchNorm2d(outputs),
-                nn.ReLU(),
-            ]
-        self.body = nn.Sequential(*layers)
-        self.neck = nn.Linear(2 * 4 * width * (MELS // 8), FEATURES)
-        self.head = nn.Linear(FEATURES, classes)
+        super().__init__(classes, 1, width, class_names, (2, 2, 1, 2, 1), 2 * 4 * width * (MELS // 8))
+        self.rate, self.seconds, self.length = rate, seconds, round(seconds * rate)
 
     def windows(self, sounds: Sequence[Audio]) -> Tensor:
         """(N, n) samples, each sound in the window of the judge."""
@@ -100,43 +80,16 @@ class Judge(nn.Module):
         found = 10 * torch.log10(band_power(x, self.rate, MELS, n_fft, n_fft // 2).clamp_min(FLOOR))
         return ((found - found.amax((1, 2), keepdim=True)) / (RANGE / 2) + 1).clamp_min(-1)
 
+    def inputs(self, sounds: Sequence[Audio]) -> Tensor:
+        """Levels (N, 40, frames) of the sounds in their windows."""
+        return self.levels(self.windows(sounds))
+
     def features(self, levels: Tensor) -> Tensor:
         """(B, 40, frames) -> (B, 128), the penultimate layer."""
         if levels.ndim != 3 or levels.shape[1] != MELS:
             raise ValueError(f"levels must have shape (B, {MELS}, frames); got {tuple(levels.shape)}")
         x = self.body(levels[:, None])  # (B, C, 5, frames / 8)
         return F.relu(self.neck(torch.cat([x.mean(3), x.amax(3)], 1).flatten(1)))
-
-    def forward(self, levels: Tensor) -> Tensor:
-        """(B, 40, frames) -> logits (B, classes)."""
-        return torch.as_tensor(self.head(self.features(levels)))
-
-    @torch.no_grad()
-    def judge(
-        self, sounds: Sequence[Audio], batch_size: int = 64
-    ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """Class probabilities (N, classes) and features (N, 128).
-
-        Runs in evaluation mode and leaves the mode as it was.
-        """
-        was, device = self.training, self.head.weight.device
-        self.eval()
-        try:
-            rows = []
-            for start in range(0, len(sounds), batch_size):
-                features = self.features(
-                    self.levels(self.windows(sounds[start : start + batch_size])).to(device)
-                )
-                rows.append((self.head(features).softmax(1).cpu().numpy(), features.cpu().numpy()))
-        finally:
-            self.train(was)
-        if not rows:
-            return np.zeros((0, self.classes), np.float32), np.zeros((0, FEATURES), np.float32)
-        return np.concatenate([p for p, _ in rows]), np.concatenate([f for _, f in rows])
-
-    def predict(self, sounds: Sequence[Audio]) -> NDArray[np.int64]:
-        """The most probable class of each sound, (N,)."""
-        return self.judge(sounds)[0].argmax(1)
 
     def names(self, sounds: Sequence[Audio]) -> list[str | None]:
         """The name of the most probable class; None of a silent sound, which never agrees with anything."""
@@ -159,14 +112,6 @@ def _window(sound: Audio, rate: int, length: int) -> NDArray[np.float32]:
         return x[start : start + length]
     before = (length - len(x)) // 2
     return np.pad(x, (before, length - len(x) - before))
-
-
-class Progress(NamedTuple):
-    """State of a training run: steps done and planned, and the running mean of the loss."""
-
-    step: int
-    steps: int
-    loss: float
 
 
 def _varied(x: Tensor, rate: int, generator: torch.Generator) -> Tensor:
@@ -234,67 +179,25 @@ def train_judge(
     Raises:
         ValueError: no sounds, or labels that do not fit them.
     """
-    target = torch.as_tensor(np.asarray(labels, dtype=np.int64))
-    if len(sounds) == 0 or target.shape != (len(sounds),):
-        raise ValueError(
-            f"labels must have shape ({len(sounds)},), one for each sound; got {tuple(target.shape)}"
-        )
-    classes = len(class_names) if class_names is not None else int(target.max()) + 1
-    if target.min() < 0 or target.max() >= classes:
-        raise ValueError(
-            f"labels must lie in 0 … {classes - 1}; got {int(target.min())} … {int(target.max())}"
-        )
+    target, classes = judging.checked(labels, len(sounds), class_names, "sound")
     durations = [s.seconds for s in sounds]
     rate = rate or sounds[0].rate
     seconds = seconds or max(0.1, math.ceil(100 * float(np.quantile(durations, 0.99))) / 100)
-    generator = torch.Generator().manual_seed(seed)
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        net = Judge(classes, rate, seconds, width, class_names).to(device)
+    net = judging.seeded(seed, lambda: Judge(classes, rate, seconds, width, class_names)).to(device)
     heard = net.windows(sounds)  # (N, n)
-    each = max(1, len(target) // batch_size)
-    groups: list[dict[str, Any]] = [
-        {"params": [p for p in net.parameters() if p.ndim > 1], "weight_decay": 1e-2},
-        {"params": [p for p in net.parameters() if p.ndim < 2]},
-    ]
-    optimizer = torch.optim.AdamW(groups, lr=peak, weight_decay=0.0)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, peak, epochs * each, pct_start=0.2)
-    net.train()
-    mean, step = 0.0, 0
-    for _ in range(epochs):
-        order = torch.randperm(len(target), generator=generator)
-        for k in range(each):
-            rows = order[k * batch_size : (k + 1) * batch_size]
-            levels = _masked(net.levels(_varied(heard[rows], rate, generator)), generator)
-            loss = F.cross_entropy(net(levels.to(device)), target[rows].to(device), label_smoothing=smoothing)
-            optimizer.zero_grad(set_to_none=True)
-            loss.backward()
-            optimizer.step()
-            schedule.step()
-            step += 1
-            mean += (float(loss.detach()) - mean) * max(0.02, 1 / step)
-            if progress is not None:
-                progress(Progress(step, epochs * each, mean))
-    return net.eval()
 
+    def draw(rows: Tensor, generator: torch.Generator) -> Tensor:
+        return _masked(net.levels(_varied(heard[rows], rate, generator)), generator)
 
-_ABOUT = ("classes", "rate", "seconds", "width", "class_names")
+    return judging.fit(
+        net, draw, target, epochs=epochs, batch_size=batch_size, peak=peak, smoothing=smoothing, seed=seed,
+        progress=progress,
+    )  # fmt: skip
 
 
 def save_judge(net: Judge, path: str | Path, dtype: torch.dtype = torch.float16) -> None:
     """Write weights (by default in half precision) and description as one safetensors file."""
-    from safetensors.torch import save_file
-
-    tensors = {
-        k: (v.to(dtype) if v.is_floating_point() else v).contiguous()
-        for k, v in net.state_dict().items()
-        if not k.endswith("num_batches_tracked")
-    }
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(path.name + ".part")
-    save_file(tensors, part, metadata={"sound_judge": json.dumps({k: getattr(net, k) for k in _ABOUT})})
-    part.replace(path)
+    judging.save(net, path, dtype)
 
 
 def load_judge(path: str | Path) -> Judge:
@@ -304,19 +207,4 @@ def load_judge(path: str | Path) -> Judge:
         FileNotFoundError: no such file.
         ValueError: not a file of `save_judge`.
     """
-    from safetensors import SafetensorError, safe_open
-
-    if not Path(path).is_file():
-        raise FileNotFoundError(f"no judge at {str(path)!r}")
-    try:
-        with safe_open(str(path), framework="pt") as file:
-            about = json.loads((file.metadata() or {})["sound_judge"])
-            tensors = {k: file.get_tensor(k).float() for k in file.keys()}  # noqa: SIM118 (no mapping)
-        net = Judge(*(about[k] for k in _ABOUT))
-        missing, unexpected = net.load_state_dict(tensors, strict=False)
-    except (SafetensorError, KeyError, TypeError, json.JSONDecodeError, RuntimeError) as error:
-        raise ValueError(f"{path} does not hold a judge: {error}") from None
-    wrong = [k for k in missing if not k.endswith("num_batches_tracked")] + list(unexpected)
-    if wrong:
-        raise ValueError(f"{path} does not hold a judge: missing or unexpected {', '.join(wrong[:5])}")
-    return net.eval()
+    return judging.load(path, Judge)
