@@ -17,12 +17,14 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from langevin import prompts
     from langevin.core import analytic, grids, guidance, keep, posteriors, processes, samplers, schedules
     from langevin.core.model import Model
     from langevin.core.rng import Stream
     from langevin.folders import FolderError
     from langevin.hub import ModelInfo, load, models
     from langevin.modalities.base import Failure, Modality, Samples
+    from langevin.previews import preview
     from langevin.train_api import train, train_codec
 
 __version__ = "0.1.0"
@@ -39,6 +41,8 @@ WHERE = {
     "Failure": "langevin.modalities.base:Failure",
     "Modality": "langevin.modalities.base:Modality",
     "FolderError": "langevin.folders:FolderError",
+    "preview": "langevin.previews:preview",
+    "prompts": "langevin.prompts",
     "Stream": "langevin.core.rng:Stream",
     "schedules": "langevin.core.schedules",
     "processes": "langevin.core.processes",
@@ -66,7 +70,9 @@ __all__ = [
     "load",
     "models",
     "posteriors",
+    "preview",
     "processes",
+    "prompts",
     "samplers",
     "schedules",
     "train",

@@ -40,6 +40,10 @@ __all__ = ["build_model", "load_model", "pick_device", "save_model"]
 _SAMPLING = ("sampler", "grid", "steps", "guidance", "temperature", "lag", "recall", "density")
 _MOST_STEPS = 100_000
 _LARGER = "it describes a larger network than there are weights for"
+_PARTS = {
+    "autoencoder": "an autoencoder, which a model uses as its codec",
+    "vocoder": "a vocoder, which a model uses in its codec",
+}
 
 # what a run of training leaves beside the part that it made
 _LEFT = shutil.ignore_patterns(
@@ -185,10 +189,9 @@ def load_model(path: Path, device: str | None = None, dtype: Any = None) -> Mode
         FolderError: not a sound folder, or weights that do not fit the configuration.
     """
     config = {"name": path.name, **folders.read_config(path)}
-    if "autoencoder" in config:
-        raise folders.FolderError(
-            f"{path} holds an autoencoder, which a model uses as its codec: {{name: vae, folder: {path}}}"
-        )
+    for part, use in _PARTS.items():
+        if part in config:
+            raise folders.FolderError(f"{path} holds {use}: {{name: …, folder: {path}}}")
     inside = _parts_inside(config, path)
     with _named(path):
         _check(inside)
@@ -316,7 +319,7 @@ def _nodes(tree: Any) -> Iterator[dict[str, Any]]:
 
 
 def _parts_inside(config: Mapping[str, Any], path: Path) -> dict[str, Any]:
-    """The configuration with the folders of its parts (autoencoder, text encoder) found below its own.
+    """The configuration with the folders of its parts (autoencoder, vocoder, text encoder) found below its own.
 
     Raises:
         FolderError: a part that lies elsewhere: a model from a stranger does not choose what is read here.

@@ -214,13 +214,14 @@ class TestSample:
         assert main(["sample", "toy-squares", "-n", "3", "--out", "a/b"]) == 0
         out = capsys.readouterr()
         assert (
-            out.out.splitlines() == ["a/b/00000.png", "a/b/00002.png"] and Path("a/b/samples.json").is_file()
+            out.out.splitlines() == ["a/b/0000_seed0.png", "a/b/0002_seed0.png"]
+            and Path("a/b/samples.json").is_file()
         )
         assert "1 of 3 failed: too <red>" in out.err
         assert main(["sample", "toy-squares", "-n", "3", "--out", "c", "--json"]) == 0
         assert json.loads(capsys.readouterr().out) == {
             "out": "c",
-            "files": ["c/00000.png", "c/00002.png"],
+            "files": ["c/0000_seed0.png", "c/0002_seed0.png"],
             "failures": ["too <red>"],
         }
 
@@ -228,8 +229,8 @@ class TestSample:
         for _ in range(2):
             assert main(["sample", "toy-squares", "-n", "1"]) == 0
         assert capsys.readouterr().out.split() == [
-            "runs/toy-squares/00000.png",
-            "runs/toy-squares-2/00000.png",
+            "runs/toy-squares/0000_seed0.png",
+            "runs/toy-squares-2/0000_seed0.png",
         ]
 
     def test_start_is_read_by_the_modality(self, model: Model) -> None:

@@ -95,7 +95,7 @@ class TestFilter:
         manifest = json.loads(Path("o/samples.json").read_text())
         numbers = [0, 1, 2, 7]  # 3 and 4 lack an oxygen, 5 has a nitrogen, 6 fails
         assert [entry["index"] for entry in manifest["samples"]] == numbers
-        names = [*(f"{k:05d}.sdf" for k in numbers), "molecules.sdf", "scores.csv"]
+        names = [*(f"{k:04d}_seed0.sdf" for k in numbers), "molecules.sdf", "scores.csv"]
         assert out.splitlines() == [f"o/{name}" for name in names]
         about = manifest["options"]["passing"]
         assert about["filter"] == "sound and strain < 20" and about["must"] == ["[#6]~[#8]"]
@@ -124,7 +124,7 @@ class TestFilter:
         argv = ["sample", "toy-molecules", "-n", "3", "--filter", "N == 1", "--draws", "5", "--out", "o"]
         assert main(argv) == 1
         out, err = capsys.readouterr()
-        assert out.splitlines()[0] == "o/00003.sdf" and "--draws raises the limit of 5" in err
+        assert out.splitlines()[0] == "o/0003_seed0.sdf" and "--draws raises the limit of 5" in err
         assert "1 of 5 drawn passed" in err and model.drawn == 5
 
     def test_ctrl_c_keeps_what_has_passed(self, model: Model, capsys: pytest.CaptureFixture[str]) -> None:

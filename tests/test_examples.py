@@ -15,6 +15,10 @@ from PIL import Image
 
 import langevin as lv
 from langevin import hub
+from langevin.assembly import build_model
+from langevin.modalities.audio.files import read
+from langevin.modalities.audio.mel import preset
+from langevin.modalities.audio.sound import Audio
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
 needs_digits = pytest.mark.skipif("image-digits" not in hub.names(), reason="image-digits does not ship")
@@ -109,6 +113,41 @@ def test_a_model_is_trained_on_a_folder(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+def test_a_model_is_trained_on_sounds_and_sounds_are_made_from_text(tmp_path: Path) -> None:
+    files = printed_files(run("train_on_sounds.py", tmp_path, "--steps", "6"), tmp_path)
+    folder = tmp_path / "runs" / "train_on_sounds"
+    assert [path.name for path in files] == [
+        *(f"000{k}_seed0_{('held', 'plucked')[k % 2]}.wav" for k in range(4)), "spectrograms.png"
+    ]  # fmt: skip
+    assert looks_drawn(files[-1]) and lv.load(folder / "model", device="cpu").conditions == ("label",)
+    # the same on sounds with captions, and a model that is told in words
+    sounds = tmp_path / "sounds"
+    sounds.mkdir()
+    for k, path in enumerate(files[:-1]):
+        (sounds / path.name).write_bytes(path.read_bytes())
+        (sounds / path.name).with_suffix(".txt").write_text(("held", "plucked")[k % 2])
+    run("train_on_sounds.py", sounds, str(sounds), "--steps", "1", "--seconds", "0.1")
+    output = run(
+        "text_to_sound.py", tmp_path, str(sounds / "runs/train_on_sounds/model"), "--prompt", "held, long", "--steps", "2",
+        "--seconds", "0.5",
+    )  # fmt: skip
+    made = printed_files(output, tmp_path)
+    assert [path.name for path in made] == ["0000_seed0_held-long.wav", "spectrograms.png", "report.html"]
+    assert "held, long: Audio(0.500 s" in output
+
+
+@pytest.mark.slow
+@pytest.mark.skipif("audio-digits" not in hub.names(), reason="audio-digits does not ship")
+def test_sentences_become_sounds(tmp_path: Path) -> None:
+    files = printed_files(run("text_to_sound.py", tmp_path), tmp_path)
+    assert [path.name for path in files[:3]] == [
+        f"000{k}_seed0_the-digit-{digit}-spoken-by-theo.wav"
+        for k, digit in enumerate(("seven", "three", "zero"))
+    ]
+    assert looks_drawn(files[3])
+
+
+@pytest.mark.slow
 def test_the_new_modality_trains_samples_and_reports(tmp_path: Path) -> None:
     output = run("write_a_modality.py", tmp_path)
     page = printed_files(output, tmp_path)[0].read_text(encoding="utf-8")
@@ -117,6 +156,51 @@ def test_the_new_modality_trains_samples_and_reports(tmp_path: Path) -> None:
     assert len(asked) == 3  # "0.6:", its mean, "±", its deviation
     for wanted, mean, _, spread in asked:
         assert abs(float(wanted[:-1]) - float(mean)) < 0.15 and float(spread) < 0.2
+
+
+def small_sounds(folder: Path) -> str:
+    """The folder of an untrained model of sounds."""
+    codec = {"name": "complex_stft", "rate": 8000, "n_fft": 128, "hop": 32}
+    label = {"name": "class", "classes": ["six", "seven"], "width": 32}
+    modality = {
+        "name": "audio",
+        "codec": codec,
+        "patch": [16, 8],
+        "seconds": 0.512,
+        "conditions": {"label": label},
+    }
+    network = {"name": "dit", "width": 32, "depth": 1, "heads": 2, "modulation": "shared"}
+    build_model({"name": "small", "modality": modality, "network": network}).save(folder / "model")
+    return str(folder / "model")
+
+
+@pytest.mark.slow
+def test_a_long_sound_is_streamed_to_a_file(tmp_path: Path) -> None:
+    model = small_sounds(tmp_path)
+    output = run("long_sound.py", tmp_path, model, "--seconds", "3", "--steps", "1", "--on", "label=seven")
+    (file,) = printed_files(output, tmp_path)
+    assert output.startswith("8 windows") and len(read(file)) == 24000
+
+
+@pytest.mark.slow
+def test_loops_are_drawn_and_their_seams_measured(tmp_path: Path) -> None:
+    model = small_sounds(tmp_path)
+    output = run("loop_sound.py", tmp_path, model, "--seconds", "0.512", "--steps", "2")
+    files = printed_files(output, tmp_path)
+    assert output.count("change at the seam") == 4 and len(files) == 4
+    assert [len(read(file)) for file in files] == [4096] * 2 + [3 * 4096] * 2
+
+
+@pytest.mark.slow
+def test_a_recording_is_transformed(tmp_path: Path) -> None:
+    model = small_sounds(tmp_path)
+    t = np.arange(11025) / 22050
+    Audio(0.3 * np.stack([np.sin(2500 * t), np.sin(3100 * t)]), 22050).save(tmp_path / "own.wav")
+    output = run("transform_a_recording.py", tmp_path, model, "--recording", "own.wav", "--steps", "2")
+    assert output.count("the recording's own: True") == 3
+    sounds = [read(file) for file in printed_files(output, tmp_path)]
+    assert [len(sound) for sound in sounds] == [11025] * 5 + [22050]
+    assert {(sound.rate, sound.channels) for sound in sounds} == {(22050, 2)}
 
 
 @pytest.mark.slow
@@ -201,6 +285,24 @@ def test_steering_brings_molecules_nearer_to_the_target_than_the_best_of_plain_s
     assert len(costs) == 2 and all(int(ours) <= int(theirs) for ours, theirs in costs)
     assert output.count("lineages: ") == output.count("ess: ") == 2
     assert (tmp_path / "runs/steered/QED/molecules.sdf").exists()
+
+
+@pytest.mark.slow
+def test_a_hifigan_takes_the_place_of_griffin_lim(tmp_path: Path) -> None:
+    output = run("plug_in_a_hifigan.py", tmp_path)
+    assert "random weights" in output
+    sounds = {path.stem: read(path) for path in printed_files(output, tmp_path)}
+    assert {(sound.rate, len(sound)) for sound in sounds.values()} == {(8000, 16000)}
+    assert np.abs(sounds["hifigan"].samples - sounds["griffin_lim"].samples).max() > 0.1
+    codec = {"name": "log_mel", "spec": {**vars(preset("speech-8k"))}}
+    modality = {"name": "audio", "codec": codec, "patch": [8, 8], "seconds": 0.3}
+    network = {"name": "dit", "width": 32, "depth": 1, "heads": 2}
+    build_model({"modality": modality, "network": network}).save(tmp_path / "m")
+    vocoder = str(tmp_path / "runs/plug_in_a_hifigan/vocoder")
+    with pytest.raises(AssertionError, match="no preset has rate 8000"):  # it says nothing of its spectrogram
+        run("plug_in_a_hifigan.py", tmp_path, vocoder)
+    files = printed_files(run("plug_in_a_hifigan.py", tmp_path, "--model", str(tmp_path / "m")), tmp_path)
+    assert [read(path).seconds for path in files] == [0.3, 0.3]
 
 
 @pytest.mark.slow

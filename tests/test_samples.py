@@ -29,6 +29,7 @@ RUN = Run(
 )
 COLOURS = torch.tensor([[0.2, 0.4, 0.6], [0.95, 0.0, 0.0], [0.0, 0.5, 0.0]])
 PROMPTS = [{"prompt": 'a "red", = <apple> 🍎'}, {"prompt": "b"}, {"prompt": "c"}]
+NAMES = ["0000_seed7_a-red-apple.png", "0002_seed7_c.png"]
 
 
 @pytest.fixture
@@ -60,19 +61,19 @@ class TestSequence:
 class TestFolder:
     def test_native_files_and_how_to_repeat_them(self, samples: Samples, tmp_path: Path) -> None:
         paths = samples.save(tmp_path / "out")
-        assert [path.name for path in paths] == ["00000.png", "00002.png"]
+        assert [path.name for path in paths] == NAMES
         manifest = json.loads((tmp_path / "out" / MANIFEST).read_text(encoding="utf-8"))
         assert manifest["format"] == 1 and manifest["seed"] == 7 and manifest["guidance"] == 4.0
         assert manifest["grid"] == [1.0, 0.5, 0.0] and manifest["licence"] == "CC0-1.0"
         assert {"langevin", "python", "torch"} <= set(manifest["versions"])
         assert manifest["samples"] == [
-            {"file": "00000.png", "index": 0, "condition": PROMPTS[0]},
+            {"file": NAMES[0], "index": 0, "condition": PROMPTS[0]},
             {"file": None, "index": 1, "condition": PROMPTS[1], "failure": "too <red>"},
-            {"file": "00002.png", "index": 2, "condition": PROMPTS[2]},
+            {"file": NAMES[1], "index": 2, "condition": PROMPTS[2]},
         ]
         for entry in manifest["samples"]:
             assert entry["file"] is None or (tmp_path / "out" / entry["file"]).is_file()
-        assert sorted(p.name for p in (tmp_path / "out").iterdir()) == ["00000.png", "00002.png", MANIFEST]
+        assert sorted(p.name for p in (tmp_path / "out").iterdir()) == [*NAMES, MANIFEST]
 
     def test_the_same_run_may_be_saved_again(self, samples: Samples, tmp_path: Path) -> None:
         assert samples.save(tmp_path) == samples.save(tmp_path)
@@ -86,23 +87,23 @@ class TestFolder:
             other.save(tmp_path)
         assert before == {path.name: path.read_bytes() for path in tmp_path.iterdir()}
         other.save(tmp_path, overwrite=True)
-        assert sorted(p.name for p in tmp_path.iterdir()) == ["00000.png", "mine.txt", MANIFEST]
+        assert sorted(p.name for p in tmp_path.iterdir()) == ["0000_seed1.png", "mine.txt", MANIFEST]
 
     @pytest.mark.parametrize("overwrite", [False, True])
     def test_files_that_belong_to_no_run_are_never_replaced(
         self, samples: Samples, tmp_path: Path, overwrite: bool
     ) -> None:
-        (tmp_path / "00002.png").write_text("mine")
-        with pytest.raises(FileExistsError, match=r"00002\.png is there already"):
+        (tmp_path / NAMES[1]).write_text("mine")
+        with pytest.raises(FileExistsError, match=r"0002_seed7_c\.png is there already"):
             samples.save(tmp_path, overwrite=overwrite)
-        assert [p.name for p in tmp_path.iterdir()] == ["00002.png"]
-        assert (tmp_path / "00002.png").read_text() == "mine"
+        assert [p.name for p in tmp_path.iterdir()] == NAMES[1:]
+        assert (tmp_path / NAMES[1]).read_text() == "mine"
 
     def test_a_failure_while_saving_leaves_nothing(
         self, samples: Samples, tmp_path: Path, monkeypatch: Any
     ) -> None:
         def save(self: Squares, item: Any, path: Path) -> None:
-            if path.name.startswith(".00002"):
+            if path.name.startswith(".0002"):
                 raise OSError(28, "No space left on device")
             item.save(path)
 

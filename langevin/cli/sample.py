@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from langevin import hub, names
+from langevin import hub, names, prompts
 from langevin.cli.arguments import (
     Parser,
     add_fields,
@@ -43,12 +43,17 @@ The same model, settings, seed and version give the same samples.
   langevin sample image-shapes --prompt "a green star" -n 16 --steps 20 --guidance 4 --seed 0 --out runs/star
   langevin sample image-shapes --start star.png --strength 0.9 --prompt "a red star"
 
+A file has a row for each prompt; its columns are conditions, sizes, seed, n and negative:
+
+  langevin sample image-shapes --prompts prompts.csv --preview now.png --out runs/many
+
 Models whose samples can be measured take --filter, and draw until N samples pass (--draws at most):
 
   langevin sample molecule-qm9-heavy -n 100 --filter "sound and strain < 20" --must-not "[r3]" --out runs/sound
 """
 HOW = ("steps", "sampler", "grid", "guidance", "strength", "temperature", "lag")
 ASKED = (*HOW, "evaluations", "negative", "batch_size")
+PICTURES = (".png", ".jpg", ".jpeg", ".webp")
 CONDITIONS = {"prompt": "a text, taken verbatim", "label": "a class, by name or number"}
 
 
@@ -73,16 +78,29 @@ def run(argv: Sequence[str]) -> int:
     args = parser.parse(argv)
     _check(parser, args, info)
     asked = _check_filter(parser, args, info, asks)
-    _check_conditions(parser, args, info)
+    _check_conditions(parser, info, [{name: getattr(args, f"on_{name}") for name in info.conditions}])
+    _check_text(parser, "negative", args.negative)
+    rows = _rows(parser, args, info, asked)
     out = Path(args.out) if args.out else _fresh(Path("runs"), info.name)
     if not args.overwrite:
-        _check_folder(parser, out, args, info, spec, asked)
+        _check_folder(parser, out, args, info, spec, asked, rows)
 
     import langevin
 
     model = langevin.load(known.model, device=args.device)
     settings = _settings(args, info, spec, model)
-    if asked:
+    if args.preview is not None:
+        settings["watch"] = langevin.preview(model, args.preview)
+    if rows is None and not asked and not args.measure and args.start is None:
+        windowed = model.modality.windowed(
+            model.modality.spec(**{k: v for k, v in settings.items() if k in spec})
+        )
+        if windowed:  # to files while they are drawn
+            return _tell(args, out, model.stream(args.count, **settings).save(out, args.overwrite))
+    if rows is not None:
+        each = {"n": args.count} if "count" in args.flags_given else {}
+        samples = langevin.prompts.sample(model, rows, **each, **settings)
+    elif asked:
         draws = {} if args.draws is None else {"draws": args.draws}
         samples = model.passing(args.count, **asked, **draws, **settings)
     else:
@@ -93,12 +111,7 @@ def run(argv: Sequence[str]) -> int:
     failures = [item.reason for item in samples.failures]
     passing = samples.run.options.get("passing")
     share = _share(passing) if passing else None
-    if args.json:
-        told = {"out": str(out), "files": [str(path) for path in paths], "failures": failures}
-        print(json.dumps(told | ({"passing": {**passing, "yield": share}} if passing else {})))
-    else:
-        for path in paths:
-            print(path)
+    _tell(args, out, paths, failures, {"passing": {**passing, "yield": share}} if passing else {})
     if failures:
         print(f"langevin sample: {len(failures)} of {len(samples)} failed: {failures[0]}", file=sys.stderr)
     if passing and share:
@@ -112,6 +125,23 @@ def run(argv: Sequence[str]) -> int:
     if passing and passing["stopped"]:
         return 130 if passing["stopped"] == "interrupted" else 1
     return 0 if len(samples.valid) else 1
+
+
+def _tell(
+    args: argparse.Namespace,
+    out: Path,
+    paths: Sequence[Path],
+    failures: Sequence[str] = (),
+    more: dict[str, Any] | None = None,
+) -> int:
+    """Prints the paths, or one object; 0."""
+    if args.json:
+        told = {"out": str(out), "files": [str(path) for path in paths], "failures": list(failures)}
+        print(json.dumps(told | (more or {})))
+    else:
+        for path in paths:
+            print(path)
+    return 0
 
 
 def _share(passing: dict[str, Any]) -> dict[str, float]:
@@ -143,6 +173,14 @@ def _parser(conditions: Sequence[str] = tuple(CONDITIONS), measured: bool = Fals
     parser.add_argument("--json", action="store_true", help="print one JSON object instead of paths")
     parser.add_argument("--device", type=device, help="cpu, cuda, cuda:N or mps (the best there is)")
     parser.add_argument("--batch-size", type=count, metavar="N", help="samples at a time; changes no sample")
+    parser.add_argument(
+        "--prompts",
+        metavar="FILE",
+        help="a .csv, .tsv or .txt with a row for each; -n is then for each row (1)",
+    )
+    parser.add_argument(
+        "--preview", metavar="FILE", help="a picture of what is being made, rewritten every second"
+    )
     how = parser.add_argument_group("how")
     how.add_argument("--steps", type=count, help="solver steps")
     how.add_argument(
@@ -249,29 +287,65 @@ def _check(parser: Parser, args: argparse.Namespace, info: hub.ModelInfo) -> Non
         parser.error("--strength says how much of --start is noised; give --start FILE")
     if args.start is not None and not Path(args.start).is_file():
         parser.error(f"--start: there is no file {args.start!r}")
+    if args.preview is not None:
+        if Path(args.preview).suffix.lower() not in PICTURES:
+            parser.error(f"--preview: expected a file of {', '.join(PICTURES)}, got {args.preview!r}")
+        if not Path(args.preview).parent.is_dir():
+            parser.error(f"--preview: there is no folder {str(Path(args.preview).parent)!r}")
 
 
-def _check_conditions(parser: Parser, args: argparse.Namespace, info: hub.ModelInfo) -> None:
-    """Refuse what no model would take before one is loaded; the model checks the rest."""
-    for flag, text in [(f"on_{name}", getattr(args, f"on_{name}")) for name in info.conditions] + [
-        ("negative", args.negative)
-    ]:
-        if text is not None and any("\ud800" <= c <= "\udfff" for c in text):
-            parser.error(f"--{flag.removeprefix('on_').replace('_', '-')}: the text is not UTF-8")
+def _rows(
+    parser: Parser, args: argparse.Namespace, info: hub.ModelInfo, asked: dict[str, Any]
+) -> list[dict[str, Any]] | None:
+    """The rows of --prompts, refused before a model is loaded; None without."""
+    if args.prompts is None:
+        return None
+    if asked:
+        parser.error("--prompts says how many samples there are, so nothing is drawn until enough pass")
+    try:
+        rows = prompts.rows_of(args.prompts, info.conditions, modalities.plugin(info.modality).spec)
+    except (OSError, ValueError) as error:
+        parser.error(f"--prompts: {error}")
+    _check_conditions(parser, info, rows, f"--prompts: {args.prompts}: prompt")
+    return rows
+
+
+def _check_text(parser: Parser, name: str, text: str | None) -> None:
+    if text is not None and any("\ud800" <= c <= "\udfff" for c in text):
+        parser.error(f"--{name.replace('_', '-')}: the text is not UTF-8")
+
+
+def _check_conditions(
+    parser: Parser, info: hub.ModelInfo, rows: Sequence[dict[str, Any]], where: str = ""
+) -> None:
+    """Refuse what no model would take before one is loaded; the model checks the rest.
+
+    Args:
+        parser: that says it.
+        info: of the model.
+        rows: values of conditions by name; what else they hold is left alone.
+        where: what is said before the number of the row; empty for flags.
+    """
     modality = read_config(info.path).get("modality")
-    nodes = modality.get("conditions") if isinstance(modality, dict) else None
-    for name, node in (nodes if isinstance(nodes, dict) else {}).items():
-        value = getattr(args, f"on_{name}", None)
-        kind, classes = (node.get("name"), node.get("classes")) if isinstance(node, dict) else (None, None)
-        if value is None:
-            continue
-        try:
-            if kind == "class" and isinstance(classes, (int, list)):
-                class_index(value, classes)
-            elif kind == "number":
-                finite(value)
-        except ValueError as error:
-            parser.error(f"--{name.replace('_', '-')}: {error}")
+    found = modality.get("conditions") if isinstance(modality, dict) else None
+    kinds = found if isinstance(found, dict) else {}
+    nodes = {name: node if isinstance(node, dict) else {} for name, node in kinds.items()}
+    for number, row in enumerate(rows, 1):
+        for name in info.conditions:
+            value, node = row.get(name), nodes.get(name, {})
+            if value is None:
+                continue
+            _check_text(parser, name, value)
+            try:
+                if node.get("name") == "class" and isinstance(node.get("classes"), (int, list)):
+                    class_index(value, node["classes"])
+                elif node.get("name") == "number":
+                    finite(value)
+                elif node.get("name") == "sound" and not Path(value).is_file():
+                    raise ValueError(f"there is no file {value!r}")
+            except ValueError as error:
+                here = f"{where} {number}: {name}" if where else f"--{name.replace('_', '-')}"
+                parser.error(f"{here}: {error}")
 
 
 def _check_folder(
@@ -281,6 +355,7 @@ def _check_folder(
     info: hub.ModelInfo,
     spec: Sequence[str],
     asked_to_pass: dict[str, Any],
+    rows: list[dict[str, Any]] | None,
 ) -> None:
     """Refuse a folder with other samples before any work is done; saving checks the rest."""
     if out.exists() and not out.is_dir():
@@ -289,7 +364,7 @@ def _check_folder(
         return
     earlier = read_manifest(out)
     found = {**earlier, **(earlier.get("options") or {})}
-    asked: dict[str, Any] = {"seed": args.seed}
+    asked: dict[str, Any] = {"seed": args.seed} if rows is None else {}
     asked |= {name: getattr(args, name) for name in HOW if getattr(args, name) is not None}
     if args.lag == {}:
         asked["lag"] = None
@@ -297,10 +372,22 @@ def _check_folder(
         asked["negative"] = None if args.negative is None else {"prompt": args.negative}
         asked["spec"] = {k: v for k, v in ((k, getattr(args, k)) for k in spec) if v is not None}
     said = {name: getattr(args, f"on_{name}") for name in info.conditions}
+    if rows is not None or found.get("prompts"):
+        known = found.get("prompts") or {}
+        usual = {**said, "negative": args.negative, **{k: getattr(args, k) for k in spec}}
+        usual = {k: v for k, v in usual.items() if v is not None}
+        for_each = args.count if "count" in args.flags_given else 1
+        wanted = {"rows": rows, "seed": args.seed, "n": for_each, "usual": usual}
+        wanted["count"] = sum(row.get("n", for_each) for row in rows or ())
+        if json.loads(json.dumps(wanted)) != known:
+            parser.error(
+                f"--out: {out} holds {described(earlier)}; choose another folder, or add --overwrite"
+            )
+        asked, said = {k: v for k, v in asked.items() if k in HOW}, {}
     passing = found.get("passing") or {}
     same = (
         info.name == Path(str(earlier.get("model"))).name
-        and args.count == passing.get("wanted", len(earlier["samples"]))
+        and (rows is not None or args.count == passing.get("wanted", len(earlier["samples"])))
         and {k: v for k, v in passing.items() if k not in PASSING} == asked_to_pass
         and all(found.get(name) == value for name, value in asked.items())
         and all(_said(entry, name) == value for entry in earlier["samples"] for name, value in said.items())

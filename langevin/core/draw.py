@@ -6,7 +6,7 @@ belong to samples, so that how the rows are cut into batches, and cut again when
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +15,7 @@ from torch import Tensor
 
 from langevin.core.batches import join, pick, to
 from langevin.core.denoiser import Denoiser
+from langevin.core.forecast import Forecast
 from langevin.core.guidance.base import at_rows, guided
 from langevin.core.guidance.given import Given
 from langevin.core.guidance.known import Known
@@ -98,7 +99,7 @@ class Draw:
         run: sampler, times and guidance.
         n: samples.
         raw: users' conditions by name, one value for each sample.
-        seed: of all random numbers.
+        seed: of all random numbers; one for each sample where they have their own.
         spec: the modality's, says what shape new samples have.
         known: states that give shapes, and values to begin from or to keep; None for new shapes.
         mask: theirs, (n, L).
@@ -106,14 +107,15 @@ class Draw:
         chosen: booleans by leaf, True where ``known`` is kept; None to keep nothing.
         noise: states to begin from; None for the prior.
         steering: by a reward; None for none.
-        first: number of the first sample under the seed.
+        numbers: of the samples under their seed; 0, 1, … when None.
+        window: number of the window, where samples are drawn in several.
     """
 
     model: Model
     run: Run
     n: int
     raw: Mapping[str, list[Any]]
-    seed: int
+    seed: int | Sequence[int]
     spec: Any
     known: State | None = None
     mask: Tensor | None = None
@@ -121,16 +123,18 @@ class Draw:
     chosen: State | None = None
     noise: State | None = None
     steering: Steering | None = None
-    first: int = 0
+    numbers: Sequence[int] | None = None
+    window: int = 0
 
     def all(self, size: int, counter: Counter, progress: bool | None) -> tuple[State, Tensor | None]:
         """(states, mask) of all samples on the CPU, ``size`` at a time; halved when memory runs out."""
         parts: list[tuple[State, Tensor | None]] = []
+        forecast = None if progress is False else Forecast(self.n, self.model.device)
         done = 0
         while done < self.n:
             rows = range(done, min(done + size, self.n))
             try:
-                parts.append(self.rows(rows, counter, progress))
+                parts.append(self.rows(rows, counter, progress, forecast))
             except torch.OutOfMemoryError:
                 if size == 1:
                     raise
@@ -139,11 +143,14 @@ class Draw:
             done = rows.stop
         return join([p[0] for p in parts]), join([p[1] for p in parts])
 
-    def rows(self, rows: range, counter: Counter, progress: bool | None) -> tuple[State, Tensor | None]:
+    def rows(
+        self, rows: range, counter: Counter, progress: bool | None, forecast: Forecast | None = None
+    ) -> tuple[State, Tensor | None]:
         """(states, mask) of some samples, on the CPU."""
         model, run, here = self.model, self.run, slice(rows.start, rows.stop)
-        numbers = range(rows.start + self.first, rows.stop + self.first)
-        rng = Stream.of(self.seed, numbers).fold("sample")
+        numbers = rows if self.numbers is None else self.numbers[here]
+        rng = Stream.of(self.seed if isinstance(self.seed, int) else self.seed[here], numbers).fold("sample")
+        rng = rng.fold("window", self.window) if self.window else rng
         raw = {name: values[here] for name, values in self.raw.items()}
         if self.known is not None:
             like, mask = pick(self.known, here), pick(self.mask, here)
@@ -168,13 +175,16 @@ class Draw:
         if clean:
             like, process = model.modality.framed(like, kept, mask)
             denoiser = replace(model.denoiser, process=process)
+        denoiser = model.modality.seen(denoiser, self.spec, run.times)
         denoiser = guided(denoiser, at_rows(run.guidance, place, self.n))
         if kept is not None:
             denoiser = (Given if clean else Known)(like, kept)(denoiser)
         condition = model.network.embed(
             model.parse({k: [v[i] for i in index.tolist()] for k, v in raw.items()})
         )
-        moves = len(sampler.plan(denoiser.process, run.times))
+        moves = sampler.plan(denoiser.process, run.times)
+        asked = sampler.evaluations(moves, denoiser.process)
+        named = numbers if isinstance(numbers, range) else rows
         stepping = sample(
             denoiser,
             sampler,
@@ -187,7 +197,16 @@ class Draw:
             noised=None if kept is not None else model.modality.noised,  # which knows nothing of what is kept
         )
         with torch.no_grad():
-            for step in bar(stepping, moves, f"samples {numbers.start}–{numbers.stop - 1}", progress):
+            if forecast is not None:
+                forecast.begin()
+            for step in bar(stepping, len(moves), f"samples {named.start}–{named.stop - 1}", progress):
+                if forecast is not None:
+                    last = (
+                        step.index == len(moves) - 1
+                    )  # samplers that control their error plan for the worst
+                    forecast.step(
+                        step.evaluations, step.evaluations if last else asked, len(rows), len(moves)
+                    )
                 counter(step, denoiser)
         told = None if steering is None else to(summary(step.memory, steering.count), "cpu")
         counter.close(len(index), told)

@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from langevin.core import verbs
+from langevin.core import streaming, verbs
 from langevin.core.batches import to
 from langevin.core.conditioning import Embedded
 from langevin.core.denoiser import NetworkDenoiser
@@ -33,8 +33,7 @@ from langevin.core.request import (
     broadcast_conditions,
     check_names,
     checked_batch,
-    checked_first,
-    checked_seed,
+    checked_numbers,
     resolve,
 )
 from langevin.core.rng import Stream
@@ -216,8 +215,8 @@ class Model:
         negative: Mapping[str, Any] | str | None = None,
         temperature: float | Mapping[str, float] | None = None,
         lag: Mapping[str, float] | None = None,
-        seed: int = 0,
-        first: int = 0,
+        seed: int | Sequence[int] = 0,
+        first: int | Sequence[int] = 0,
         batch_size: int | None = None,
         start: Any = None,
         strength: float | None = None,
@@ -244,19 +243,23 @@ class Model:
                 ones come more often. The model's own by default.
             lag: by leaf, the common time at which its clock begins to fall, as {"bonds": 0.7}: classes are drawn when
                 points are almost in place. The model's own by default; {} for none.
-            seed: of all random numbers, 0 … 2⁶⁴ − 1; sample i does not depend on n or the batch size.
-            first: number of the first sample under the seed: n samples from 8 on are samples 8 … of a longer run.
+            seed: of all random numbers, 0 … 2⁶⁴ − 1; sample i does not depend on n or the batch size. A list has one for
+                each sample, which is then number ``first`` of its own seed.
+            first: number of the first sample under the seed: n samples from 8 on are samples 8 … of a longer run. A list
+                has the number of each sample.
             batch_size: samples at a time; halved when memory runs out, with the same samples.
             start: native object(s) to begin from in place of noise, with ``strength`` (image-to-image and its kin).
             strength: time at which to begin from ``start``, in (0, 1].
             like: native object(s) that give shapes, and the known values for ``keep``.
             keep: which elements of ``like`` are kept; see ``lv.keep``.
             noise: states at t = 1, as :meth:`invert` gives them, in place of fresh noise.
-            progress: show a bar; by default if standard error is a terminal.
+            progress: show a bar; by default if standard error is a terminal. A run that will take more than 30 s says so
+                there in either case, unless this is False.
             watch: called with every :class:`Step` of every batch, for previews.
             conditions: by name, one value for all samples or a list with one for each; and the fields of the modality's
                 spec, which say what shape new samples have (height and width, seconds, atoms …); ``start`` and ``like``
-                have shapes of their own.
+                have shapes of their own. Where these ask for
+                windows, samples are drawn as by :meth:`stream`.
 
         Returns:
             The modality's samples: a sequence of native objects, with ``save`` and ``report``.
@@ -278,6 +281,14 @@ class Model:
             raise ValueError(
                 f"{name} says what shape the samples have; leave out {', '.join(sizes)}, or resize it"
             )
+        if self.modality.windowed(spec):
+            if noise is not None:
+                raise ValueError("noise is that of a sample drawn at once; it does not go with window")
+            how = {"steps": steps, "evaluations": evaluations, "sampler": sampler, "grid": grid}
+            more = {"guidance": guidance, "negative": negative, "temperature": temperature, "lag": lag}
+            which = {"seed": seed, "first": first, "batch_size": batch_size}
+            seen = {"progress": progress, "watch": watch}
+            return self.stream(n, **how, **more, **which, **seen, **sizes, **conditions).collect()  # type: ignore[arg-type]
         n, raw = broadcast_conditions(conditions, count(objects, noise) if n is None else n, self.conditions)
         if noise is not None and count(None, noise) != n:
             raise ValueError(f"noise has {count(None, noise)} states for {n} samples; give one for each")
@@ -294,17 +305,28 @@ class Model:
             temperature=temperature,
             lag=lag,
         )
-        counter, seed, first = Counter(watch), checked_seed(seed), checked_first(first)
+        counter, (seed, numbers) = Counter(watch), checked_numbers(seed, first, n)
         held, kept = objects, keep
         if objects is None:  # what the spec says to be there from the start
-            rng = Stream.of(seed, range(first, first + n)).fold("sample")
+            rng = Stream.of(seed, numbers).fold("sample")
             held, kept = self.modality.known(spec, rng) or (None, None)
         known, known_mask = encoded(self.modality, held, n)
         chosen = self.modality.chosen(kept, known) if kept is not None else None
         size = min(checked_batch(batch_size, _BATCH), n)
         self.network.eval()
         draw = Draw(
-            self, run, n, raw, seed, spec, known, known_mask, start is not None, chosen, noise, first=first
+            self,
+            run,
+            n,
+            raw,
+            seed,
+            spec,
+            known,
+            known_mask,
+            start is not None,
+            chosen,
+            noise,
+            numbers=numbers,
         )
         state, mask = draw.all(size, counter, progress)
         record = draw.record(counter) | {
@@ -322,7 +344,7 @@ class Model:
             raw,
             None if held is None else listed(held),
             kept,
-            range(first, first + n),
+            numbers,
         )
 
     # functions of a model, on a page of their own
@@ -332,6 +354,8 @@ class Model:
     interpolate = verbs.interpolate
     score = verbs.score
     steer = verbs.steer
+    stream = streaming.stream
+    extend = streaming.extend
 
     def _negative(self, negative: Mapping[str, Any] | str | None) -> dict[str, Embedded] | None:
         """Negative conditions by name; a text stands for the prompt. One row, which guidance repeats, or one a sample."""

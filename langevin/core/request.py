@@ -21,7 +21,7 @@ __all__ = [
     "broadcast_conditions",
     "check_names",
     "checked_batch",
-    "checked_first",
+    "checked_numbers",
     "checked_seed",
     "resolve",
     "within",
@@ -264,15 +264,31 @@ def checked_batch(batch_size: Any, default: int) -> int:
     return batch_size
 
 
-def checked_first(first: Any) -> int:
-    """The number of a first sample.
+def checked_numbers(seed: Any, first: Any, n: int) -> tuple[int | tuple[int, ...], Sequence[int]]:
+    """(seed, or one for each of n samples; the number of each under its seed).
+
+    Args:
+        seed: one for all samples, which then have the numbers from ``first`` on; or a list with one for each.
+        first: a number, of each sample where they have seeds of their own; or a list with the number of each.
+        n: samples.
 
     Raises:
-        ValueError: not a whole number of at least 0.
+        TypeError: a seed that is no whole number.
+        ValueError: a seed or a number out of range, or lists of another length.
     """
-    if isinstance(first, bool) or not isinstance(first, int) or not 0 <= first < 1 << 62:
-        raise ValueError(f"first must be a whole number of at least 0, got {first!r}")
-    return first
+    for name, value in (("seed", seed), ("first", first)):
+        if isinstance(value, (list, tuple, range)) and len(value) != n:
+            raise ValueError(
+                f"{name} has {len(value)} values for {n} samples; give one value, or one for each"
+            )
+    own = isinstance(seed, (list, tuple, range))
+    for number in first if isinstance(first, (list, tuple, range)) else [first]:
+        if isinstance(number, bool) or not isinstance(number, int) or not 0 <= number < 1 << 62:
+            raise ValueError(f"first must be a whole number of at least 0, got {number!r}")
+    found: int | tuple[int, ...] = tuple(map(checked_seed, seed)) if own else checked_seed(seed)
+    if isinstance(first, (list, tuple, range)):
+        return found, list(first)
+    return found, [first] * n if own else range(first, first + n)
 
 
 def check_names(conditions: Iterable[str], taken: Collection[str]) -> None:

@@ -20,6 +20,7 @@ import math
 import zlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -72,19 +73,27 @@ class Stream:
     path: tuple[int | str, ...] = ()
 
     @staticmethod
-    def of(seed: int, samples: int | Iterable[int], device: torch.device | str = "cpu") -> Stream:
+    def of(
+        seed: int | Sequence[int], samples: int | Iterable[int], device: torch.device | str = "cpu"
+    ) -> Stream:
         """The stream of some samples of a seed.
 
         Args:
-            seed: any integer; only its low 64 bits count.
+            seed: any integer, of which only the low 64 bits count; or one for each sample.
             samples: how many (0 … n − 1), or their indices in the whole run (so that a batch of a larger run draws
                 what the whole run would have drawn).
         """
-        if isinstance(seed, bool) or not isinstance(seed, int):
-            raise TypeError(f"seed must be an integer, got {seed!r}")
+        seeds: list[Any] = list(seed) if isinstance(seed, (list, tuple)) else [seed]
+        for one in seeds:
+            if isinstance(one, bool) or not isinstance(one, int):
+                raise TypeError(f"seed must be an integer, got {one!r}")
         indices = range(samples) if isinstance(samples, int) else samples
         rows = torch.tensor(list(indices), dtype=torch.int64, device=device)
-        start = _mix(torch.tensor(_signed(seed), dtype=torch.int64, device=device) + _GOLDEN)
+        if len(seeds) not in (1, len(rows)):
+            raise ValueError(f"{len(seeds)} seeds for {len(rows)} samples; give one, or one for each")
+        start = _mix(
+            torch.tensor([_signed(one) for one in seeds], dtype=torch.int64, device=device) + _GOLDEN
+        )
         # the factor tells the two words apart: sample i of seed j must not be sample j of seed i
         return Stream(_mix(start * 3 + _mix(rows + _GOLDEN)))
 

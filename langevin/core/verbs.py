@@ -194,6 +194,8 @@ def steer(
     """
     best = _best(choose, strength)
     spec, sizes, conditions = spec_of(model.modality, conditions)
+    if model.modality.windowed(spec):
+        raise ValueError("particles are whole samples, which are not drawn in windows; leave the window out")
     n, raw = broadcast_conditions(conditions, n, model.conditions)
 
     def of_state(x: State, mask: Tensor | None) -> Tensor:

@@ -24,6 +24,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 from langevin.modalities.samples import Failure, Run, Samples
+from langevin.modalities.streams import LongForm
 from langevin.tables import Table
 
 if TYPE_CHECKING:
@@ -45,7 +46,7 @@ class NoSpec:
     """Nothing to say: for modalities whose samples have one shape, or that are measured in one way."""
 
 
-class Modality(ABC):
+class Modality(LongForm, ABC):
     """What the core does not know. One instance serves one model: a subclass takes its sizes and settings.
 
     Class attributes:
@@ -244,6 +245,18 @@ class Modality(ABC):
                 item if isinstance(item, Failure) else self.restore(item, original, keep)
                 for item, original in zip(items, originals, strict=True)
             ]
+        return self.gathered(items, state, mask, record, conditions, indices)
+
+    def gathered(
+        self,
+        items: Sequence[Any],
+        state: State | None,
+        mask: Tensor | None,
+        record: Mapping[str, Any],
+        conditions: Mapping[str, Sequence[Any]],
+        indices: Sequence[int] | None = None,
+    ) -> Samples:
+        """Native objects of a run as :class:`Samples`; arguments as of :meth:`collect`."""
         known = {f.name for f in fields(Run)}
         given = {k: v for k, v in record.items() if v is not None}
         run = Run(
@@ -307,6 +320,15 @@ class Modality(ABC):
                 for item, picture in zip(items, pictures)
             ]
         )
+
+    def preview(self, state: State, mask: Tensor | None = None) -> Any:
+        """A PIL image of states in the making, cheap enough to be made every second; decoded, unless overridden.
+
+        Args:
+            state: clean estimates, (B, …) on the CPU.
+            mask: (B, L).
+        """
+        return self.sheet(self.decode(state, mask))
 
     def test(self, asked: Any) -> Callable[[Any], tuple[bool, Mapping[str, Any]]]:
         """What tells of native objects, one after the other, whether they pass, and what it measured to tell.

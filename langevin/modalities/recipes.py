@@ -68,7 +68,10 @@ def _call(node: dict[str, Any], family: str, missing: list[Mapping[str, Any]] | 
 def recipe(samples: Samples) -> tuple[str, bool]:
     """(the code, whether it is all that it takes) to make samples again."""
     run, options = samples.run, samples.run.options
-    count = max(samples.indices, default=-1) + 1
+    own = not isinstance(run.seed, int)
+    numbers = tuple(range(len(samples))) if own else samples.indices
+    count = max(numbers, default=-1) + 1
+    rows = options.get("prompts")
     arguments, notes = [str(count)], []
 
     def add(name: str, value: Any, family: str = "", keyword: bool = True) -> None:
@@ -82,10 +85,16 @@ def recipe(samples: Samples) -> tuple[str, bool]:
             code = name
         arguments.append(f"{name}={code}" if keyword else code)
 
-    for name in dict.fromkeys(name for condition in samples.conditions for name in condition):
-        add(name, _each([plain(condition.get(name)) for condition in samples.conditions], samples.indices))
-    for name, value in run.spec.items():
-        add(name, plain(value))
+    if rows:
+        arguments[0] = "model, rows"
+        for name, value in rows["usual"].items():
+            add(name, value)
+        add("n", rows["n"])
+    else:
+        for name in dict.fromkeys(name for condition in samples.conditions for name in condition):
+            add(name, _each([plain(condition.get(name)) for condition in samples.conditions], numbers))
+        for name, value in run.spec.items():
+            add(name, plain(value))
     for name in ("start", "strength", "like", "keep", "noise"):
         add(name, options.get(name))
     add("sampler", run.sampler, "samplers")
@@ -98,9 +107,11 @@ def recipe(samples: Samples) -> tuple[str, bool]:
         add("lag", options.get("lag"))
     add(
         "negative",
-        None if run.negative is None else {k: _first(plain(v), count) for k, v in run.negative.items()},
+        None if rows or not run.negative else {k: _first(plain(v), count) for k, v in run.negative.items()},
     )
-    add("seed", run.seed)
+    add("seed", rows["seed"] if rows else run.seed)
+    if own and not rows and any(samples.indices):
+        add("first", samples.indices)
     verb = "sample"
     if "reward" in options:
         verb = "steer"
@@ -115,6 +126,10 @@ def recipe(samples: Samples) -> tuple[str, bool]:
             arguments.append("floor=None")
         else:
             add("floor", options.get("reward_floor"))
+    if "after" in options:
+        verb = "extend"
+        add("items", options["after"], keyword=False)
+        arguments.insert(0, arguments.pop())
     passing = options.get("passing")
     if passing:
         verb, arguments[0] = "passing", str(passing["wanted"])
@@ -123,18 +138,29 @@ def recipe(samples: Samples) -> tuple[str, bool]:
             if name not in (*PASSING, "function"):
                 add(name, plain(passing[name]))
         add("draws", passing["draws"])
-    call = f"samples = model.{verb}({', '.join(arguments)})"
-    if len(call) > _WIDTH:
-        call = f"samples = model.{verb}(\n    " + ",\n    ".join(arguments) + ",\n)"
+    call = f"samples = {'lv.prompts' if rows else 'model'}.{verb}("
+    if len(call) + len(", ".join(arguments)) + 1 > _WIDTH:
+        call += "\n    " + ",\n    ".join(arguments) + ",\n)"
+    else:
+        call += f"{', '.join(arguments)})"
     load = [repr(run.model)] + ([f"dtype={options['dtype']!r}"] if "dtype" in options else [])
     if options.get("unsaved"):
         notes.insert(0, f"model is yours to fill in: {run.model!r} was not loaded from a folder")
     lines = ["import langevin as lv", ""]
     lines += [] if options.get("unsaved") else [f"model = lv.load({', '.join(load)})"]
+    if rows:
+        said: list[Mapping[str, Any]] = []
+        made = ["rows = [", *(f"    {written(row, missing=said)}," for row in rows["rows"]), "]"]
+        if said:
+            notes.append(f"… in rows is yours to fill in: {', '.join(dict.fromkeys(map(_named, said)))}")
+        lines += made
     lines += [f"# {' '.join(note.split())}" for note in notes]
     lines += [call, "samples.save('out/')"]
-    whole = len(samples) == passing["passed"] if passing else samples.indices == tuple(range(count))
-    if not whole:
+    if rows:
+        whole = len(samples) == rows["count"]
+    else:
+        whole = len(samples) == passing["passed"] if passing else numbers == tuple(range(count))
+    if not whole and not own:
         lines.append(f"# shown here: those numbered {', '.join(map(str, samples.indices))}")
     return "\n".join(lines), not notes
 

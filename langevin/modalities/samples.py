@@ -8,7 +8,7 @@ A folder of samples holds the native files and ``samples.json``, one object:
     evaluations, network_rows, backward_passes, particles               what it cost
     versions, licence, attribution                                      of the software, of the weights
     samples       [{file, index, condition}], ``file`` relative to the folder; null, with ``failure``,
-                  where a state could not be decoded
+                  where a state could not be decoded; with ``seed``, where each sample has its own
     files         names of what a modality writes about all of them together, if it does
 
 Where samples were drawn until enough passed a test, the option ``passing`` says what was asked (filter …), how many were
@@ -32,6 +32,7 @@ from typing import TYPE_CHECKING, Any, overload
 
 from langevin import __version__
 from langevin.folders import FolderError, read_text, together
+from langevin.modalities.slugs import file_name
 from langevin.tables import shown
 
 if TYPE_CHECKING:
@@ -75,7 +76,7 @@ class Run:
         negative: values of the conditions to move away from, by name; None without.
         spec: what was said about the shape (height, width, seconds …), by name.
         steps: solver steps.
-        seed: of the random stream.
+        seed: of the random stream; one for each sample where they have their own.
         evaluations: beliefs asked for of one sample; the most of any batch, where a sampler controls its error.
         network_rows: rows that passed the network, over all samples, every branch of a guidance counted.
         backward_passes: gradients that guidance took for one sample; the most of any batch likewise.
@@ -93,7 +94,7 @@ class Run:
     negative: Mapping[str, Any] | None = None
     spec: Mapping[str, Any] = field(default_factory=dict)
     steps: int | None = None
-    seed: int = 0
+    seed: int | Sequence[int] = 0
     evaluations: int | None = None
     network_rows: int | None = None
     backward_passes: int = 0
@@ -124,7 +125,7 @@ class Samples(Sequence[Any]):
         scores: what was measured of each on the way, by name; empty when None.
 
     Raises:
-        ValueError: another number of conditions, indices or scores than of items.
+        ValueError: another number of conditions, indices, scores or seeds than of items.
     """
 
     def __init__(
@@ -145,7 +146,7 @@ class Samples(Sequence[Any]):
         )
         self.indices = tuple(range(len(self.items))) if indices is None else tuple(indices)
         self.scores = tuple({} for _ in self.items) if scores is None else tuple(map(dict, scores))
-        for what in ("conditions", "indices", "scores"):
+        for what in ("conditions", "indices", "scores", "seeds"):
             if len(getattr(self, what)) != len(self.items):
                 raise ValueError(f"{len(self.items)} samples cannot have {len(getattr(self, what))} {what}")
 
@@ -175,6 +176,12 @@ class Samples(Sequence[Any]):
         """Those that could not."""
         return self.chosen([k for k, item in enumerate(self.items) if isinstance(item, Failure)])
 
+    @property
+    def seeds(self) -> tuple[int, ...]:
+        """The seed of each sample."""
+        seed = self.run.seed
+        return (seed,) * len(self) if isinstance(seed, int) else tuple(seed)
+
     def __repr__(self) -> str:
         failed = f", {len(self.failures)} failed" if len(self.failures) else ""
         return f"Samples({len(self)} of {self.run.model or self.modality.name}{failed})"
@@ -193,10 +200,11 @@ class Samples(Sequence[Any]):
                 return {name: take(leaf) for name, leaf in value.items()}
             return None if value is None else value[rows]
 
+        own = not isinstance(self.run.seed, int)
         return Samples(
             [self.items[k] for k in rows],
             self.modality,
-            self.run,
+            replace(self.run, seed=tuple(self.seeds[k] for k in rows)) if own else self.run,
             take(self.state),
             take(self.mask),
             [self.conditions[k] for k in rows],
@@ -205,7 +213,7 @@ class Samples(Sequence[Any]):
         )
 
     def joined(self, others: Sequence[Samples], options: Mapping[str, Any] | None = None) -> Samples:
-        """These and others of the same model and settings, as one run.
+        """These and others of the same model and settings, as one run; their seeds may differ.
 
         Args:
             others: what follows, in order.
@@ -214,8 +222,10 @@ class Samples(Sequence[Any]):
         from langevin.core.batches import join
 
         parts = [self, *others]
+        one = isinstance(self.run.seed, int) and all(p.run.seed == self.run.seed for p in parts)
         run = replace(
             self.run,
+            seed=self.run.seed if one else tuple(seed for p in parts for seed in p.seeds),
             evaluations=max(
                 (p.run.evaluations for p in parts if p.run.evaluations is not None), default=None
             ),
@@ -239,9 +249,12 @@ class Samples(Sequence[Any]):
     def manifest(self) -> dict[str, Any]:
         """What ``samples.json`` holds."""
         entries = []
-        for item, index, condition in zip(self.items, self.indices, self.conditions):
+        own = not isinstance(self.run.seed, int)  # numbers under several seeds are no names
+        every = zip(self.items, self.indices, self.seeds, self.conditions)
+        for place, (item, index, seed, condition) in enumerate(every):
             failed = isinstance(item, Failure)
-            entry = {"file": None if failed else f"{index:05d}{self.modality.suffix}", "index": index}
+            name = file_name(place if own else index, seed, condition, self.modality.suffix)
+            entry = {"file": None if failed else name, "index": index} | ({"seed": seed} if own else {})
             reason = {"failure": item.reason} if failed else {}
             entries.append({**entry, "condition": plain(condition), **reason})
         run = {f.name: plain(getattr(self.run, f.name)) for f in fields(self.run)}
@@ -323,12 +336,14 @@ class Samples(Sequence[Any]):
             "steps": run.made_in,
             "evaluations": run.evaluations,
             "guidance": None if run.guidance is None else written(run.guidance),
-            "seed": run.seed,
+            "seed": run.seed if isinstance(run.seed, int) else "of each sample",
             "passed": f"{passing['passed']} of {passing['drawn']} drawn" if passing else None,
         }
         more = f" The first {SHOWN} of {len(self)} are shown." if len(self) > SHOWN else ""
         whole = self.indices == tuple(range(len(self)))
         about = "Consecutive samples of one seed, none left out." if whole else "A selection from one seed."
+        if not isinstance(run.seed, int):
+            about = "Samples of several seeds."
         if passing:
             asked = {name: passing[name] for name in passing if name not in PASSING}
             about = f"Samples of one seed that passed a test: {'; '.join(f'{k} {shown(v)}' for k, v in asked.items())}."
@@ -395,7 +410,9 @@ def read_manifest(folder: str | Path) -> dict[str, Any]:
 def described(manifest: Mapping[str, Any]) -> str:
     """A run in a few words, for messages."""
     model = manifest.get("model") or "a model without a name"
-    return f"{len(manifest['samples'])} samples of {model} with seed {manifest.get('seed')}"
+    seed = manifest.get("seed")
+    said = "seeds of their own" if isinstance(seed, list) else f"seed {seed}"
+    return f"{len(manifest['samples'])} samples of {model} with {said}"
 
 
 def _versions() -> dict[str, str]:

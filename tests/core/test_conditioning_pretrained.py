@@ -63,7 +63,41 @@ def whole_clip(t):
     )
 
 
-@pytest.mark.parametrize("make", [clip, whole_clip, t5, bert])
+def clap_text(t):
+    return t.ClapTextConfig(
+        vocab_size=300,
+        hidden_size=16,
+        intermediate_size=16,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        projection_dim=16,
+        pad_token_id=0,
+    )
+
+
+def clap(t):
+    return t.ClapTextModelWithProjection(clap_text(t))
+
+
+def whole_clap(t):
+    audio = t.ClapAudioConfig(
+        hidden_size=16, patch_embeds_hidden_size=8, depths=[1, 1], num_attention_heads=[2, 2],
+        num_hidden_layers=2, num_mel_bins=16, spec_size=32, patch_size=4, window_size=4, projection_dim=16,
+    )  # fmt: skip
+    return t.ClapModel(
+        t.ClapConfig(text_config=clap_text(t).to_dict(), audio_config=audio.to_dict(), projection_dim=16)
+    )
+
+
+def test_a_folder_without_an_encoder_of_text_is_refused(tmp_path):
+    t = optional.transformers()
+    t.ClapAudioConfig().save_pretrained(tmp_path)
+    write_tokenizer(tmp_path)
+    with pytest.raises(ValueError, match="holds a 'clap_audio_model', which is no encoder of text"):
+        TransformersTextEmbedder(tmp_path, 8)
+
+
+@pytest.mark.parametrize("make", [clip, whole_clip, t5, bert, clap, whole_clap])
 def test_an_encoder_from_a_folder_gives_its_hidden_states(make, tmp_path):
     torch.manual_seed(0)
     model = make(optional.transformers()).eval()

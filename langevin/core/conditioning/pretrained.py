@@ -1,4 +1,4 @@
-"""Text by a pretrained encoder of transformers (CLIP, T5, …), frozen, read from a local folder."""
+"""Text by a pretrained encoder of transformers (CLIP, T5, CLAP, …), frozen, read from a local folder."""
 
 from __future__ import annotations
 
@@ -17,6 +17,22 @@ from .embedders import Embedder
 __all__ = ["TransformersTextEmbedder"]
 
 
+_BESIDE = ("vision_model", "audio_model", "text_projection")  # of CLIP and CLAP, beside their encoder of text
+
+
+def _class_of(transformers: Any, config: Any, folder: Path) -> Any:
+    """What reads the encoder of a configuration: T5 without its decoder; CLAP's text model, which has no automatic class."""
+    if type(config) in transformers.MODEL_FOR_TEXT_ENCODING_MAPPING:
+        return transformers.AutoModelForTextEncoding
+    if type(config) in transformers.MODEL_MAPPING:
+        return transformers.AutoModel
+    for name in config.architectures or ():
+        found = getattr(transformers, name, None)
+        if isinstance(found, type) and getattr(found, "config_class", None) is type(config):
+            return found
+    raise ValueError(f"{folder} holds a {config.model_type!r}, which is no encoder of text")
+
+
 class TransformersTextEmbedder(Embedder):
     """A frozen encoder of transformers and a learned projection of its last hidden states.
 
@@ -31,7 +47,7 @@ class TransformersTextEmbedder(Embedder):
 
     Raises:
         FileNotFoundError: the folder does not exist.
-        ValueError: its weights are not those of its encoder.
+        ValueError: its weights are not those of its encoder, or it is no encoder of text.
     """
 
     def __init__(
@@ -47,15 +63,13 @@ class TransformersTextEmbedder(Embedder):
         transformers = optional.transformers()
         local: dict[str, Any] = {"local_files_only": True, "trust_remote_code": False}
         self.tokenizer = transformers.AutoTokenizer.from_pretrained(self.folder, **local)
-        kind = type(transformers.AutoConfig.from_pretrained(self.folder, **local))
-        only_text = kind in transformers.MODEL_FOR_TEXT_ENCODING_MAPPING  # T5 without its decoder
-        auto = transformers.AutoModelForTextEncoding if only_text else transformers.AutoModel
-        encoder, report = auto.from_pretrained(
+        config = transformers.AutoConfig.from_pretrained(self.folder, **local)
+        encoder, report = _class_of(transformers, config, self.folder).from_pretrained(
             self.folder, use_safetensors=True, output_loading_info=True, **local
         )
         if encoder.config.is_encoder_decoder:
             encoder = encoder.get_encoder()
-        elif hasattr(encoder, "text_model") and hasattr(encoder, "vision_model"):  # CLIP
+        elif hasattr(encoder, "text_model") and any(hasattr(encoder, part) for part in _BESIDE):
             encoder = encoder.text_model
         names = tuple(name for name, _ in encoder.named_parameters() if "pooler" not in name)
         missing = [key for key in report["missing_keys"] if key.endswith(names)]

@@ -28,6 +28,7 @@ from langevin.core.guidance.base import Guidance, Guided, Question, answer, chai
 from langevin.core.guidance.classifier import Classifier, classifier
 from langevin.core.guidance.classifier_free import CFG, Contrast, cfg
 from langevin.core.guidance.composition import Composed, compose
+from langevin.core.guidance.cyclic import Cyclic
 from langevin.core.guidance.given import Given, given
 from langevin.core.guidance.known import Known, known
 from langevin.core.guidance.projected import APG, apg
@@ -62,6 +63,7 @@ __all__ = [
     "Classifier",
     "Composed",
     "Contrast",
+    "Cyclic",
     "DynamicThreshold",
     "Given",
     "Guidance",

@@ -67,6 +67,7 @@ class Step:
         posterior: the last belief that the move asked for; None after a renoise move.
         memory: of the denoiser and of the sampler, flat; pass the step as ``resume`` to go on.
         evaluations: beliefs asked for since the start.
+        mask: (B, L), True on real elements; None where all are.
     """
 
     index: int
@@ -75,6 +76,7 @@ class Step:
     posterior: Posterior | None
     memory: dict[str, Tensor]
     evaluations: int
+    mask: Tensor | None = None
 
 
 def times_of(grid: GridLike, process: Process) -> list[Times]:
@@ -246,7 +248,7 @@ def sample(
                 rows = (mine or {}).pop(ROWS, None)
                 if rows is not None and memory is not None:
                     memory = {name: value[rows] for name, value in memory.items()}
-        yield Step(move.index, move, x, posterior, _flat(mine, memory), evaluations)
+        yield Step(move.index, move, x, posterior, _flat(mine, memory), evaluations, mask)
 
 
 def _clean(t: Times) -> bool:

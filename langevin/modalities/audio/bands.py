@@ -50,7 +50,7 @@ def power(x: Tensor, n_fft: int, hop: int, window: int | None = None) -> Tensor:
             "give a smaller n_fft"
         )
     width = window or n_fft
-    shape = torch.hann_window(width, dtype=x.dtype)
+    shape = torch.hann_window(width, dtype=x.dtype, device=x.device)
     found = torch.stft(x.reshape(-1, x.shape[-1]), n_fft, hop, width, shape, return_complex=True)
     squares = found.real**2 + found.imag**2
     return squares.reshape(*x.shape[:-1], *squares.shape[1:])

@@ -103,9 +103,13 @@ def encode_chunks(codec: Codec, source: Audio | Reader, seconds: float = SECONDS
         blocks, rate = [torch.from_numpy(source.samples)], source.rate
     else:
         blocks, rate = (torch.from_numpy(block) for block in source.blocks()), source.rate
-    mono = (block.mean(0, keepdim=True) for block in blocks)
+    both = getattr(codec, "sound_channels", 1) == 2
+    taken = (
+        block if both and len(block) == 2 else block.mean(0, keepdim=True).repeat(1 + both, 1)
+        for block in blocks
+    )
     size = codec.frames(seconds) * codec.hop
-    for piece in overlapping(resample_blocks(mono, rate, codec.rate), size, codec.encode_margin * codec.hop):
+    for piece in overlapping(resample_blocks(taken, rate, codec.rate), size, codec.encode_margin * codec.hop):
         state = codec.encode([Audio(piece.values.numpy(), codec.rate)])
         first = piece.lead // codec.hop
         yield state[..., first : first + -(-piece.count // codec.hop)]

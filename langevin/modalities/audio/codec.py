@@ -14,9 +14,10 @@ shifts has to travel beside a model. :mod:`langevin.modalities.audio.chunks` enc
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import ClassVar, Protocol
+from typing import Any, ClassVar, Protocol
 
 import torch
 from torch import Tensor
@@ -27,7 +28,7 @@ from langevin.modalities.audio.mel import MelSpec
 from langevin.modalities.audio.sound import Audio
 from langevin.modalities.audio.vocoders import GriffinLim, Vocoder
 
-__all__ = ["CODECS", "Codec", "ComplexSTFT", "LogMel"]
+__all__ = ["CODECS", "Codec", "ComplexSTFT", "LogMel", "checked", "fed", "sums"]
 
 SMALLEST_STD = 1e-2  # of a bin; one that hardly varies is left near zero instead of being blown up
 
@@ -42,6 +43,8 @@ class Codec(Protocol):
         hop: samples of one frame of the state.
         encode_margin: frames on each side whose samples a frame of the state may depend on.
         decode_margin: frames on each side that the samples of a frame may depend on.
+
+    A codec of stereo sounds has an attribute ``sound_channels`` of 2; without it sounds are mono.
     """
 
     @property
@@ -67,7 +70,7 @@ class Codec(Protocol):
         ...
 
     def decode(self, state: Tensor, start: int = 0) -> list[Audio]:
-        """States to mono sounds of T · hop samples.
+        """States to sounds of T · hop samples.
 
         Args:
             state: (B, C, F, T).
@@ -82,6 +85,28 @@ class Codec(Protocol):
     def seconds(self, frames: int) -> float:
         """Duration of so many frames."""
         ...
+
+
+def fed(codec: Any, sound: Audio) -> Audio:
+    """A sound with the rate and the channels that a codec takes."""
+    both = getattr(codec, "sound_channels", 1) == 2
+    return (sound.stereo() if both else sound.mono()).resampled(codec.rate)
+
+
+def checked(codec: Any, state: Tensor) -> Tensor:
+    """A codec's states in float32.
+
+    Raises:
+        ValueError: another shape than (B, C, F, T), NaN or infinity.
+    """
+    if state.ndim != 4 or state.shape[1:3] != (codec.channels, codec.bins) or not state.shape[3]:
+        raise ValueError(
+            f"states must have shape (B, {codec.channels}, {codec.bins}, T); got {tuple(state.shape)}"
+        )
+    bad = (~torch.isfinite(state)).flatten(1).any(1).nonzero().flatten().tolist()
+    if bad:
+        raise ValueError(f"states must be finite; NaN or infinity in sample {', '.join(map(str, bad[:8]))}")
+    return state.float()
 
 
 class _Framed(Codec, Protocol):
@@ -117,7 +142,7 @@ class _Spectral:
         """
         if not len(sounds):
             raise ValueError("there are no sounds to encode")
-        signals = [torch.from_numpy(sound.mono().resampled(self.rate).samples[0]) for sound in sounds]
+        signals = [torch.from_numpy(fed(self, sound).samples[0]) for sound in sounds]
         counts = [self.framing.count(len(signal)) for signal in signals]
         state = silence.expand(len(sounds), self.channels, self.bins, max(counts)).clone()
         for count in sorted(set(counts)):
@@ -127,18 +152,6 @@ class _Spectral:
                 x[row, : len(signals[i])] = signals[i]
             state[rows, :, :, :count] = analyse(x)
         return state
-
-    def _check(self: _Framed, state: Tensor) -> Tensor:
-        if state.ndim != 4 or state.shape[1:3] != (self.channels, self.bins) or not state.shape[3]:
-            raise ValueError(
-                f"states must have shape (B, {self.channels}, {self.bins}, T); got {tuple(state.shape)}"
-            )
-        bad = (~torch.isfinite(state)).flatten(1).any(1).nonzero().flatten().tolist()
-        if bad:
-            raise ValueError(
-                f"states must be finite; NaN or infinity in sample {', '.join(map(str, bad[:8]))}"
-            )
-        return state.float()
 
 
 CODECS = Registry("audio codec", Codec)
@@ -209,9 +222,14 @@ class LogMel(_Spectral):
 
     def log_mel(self, state: Tensor) -> Tensor:
         """What the vocoder is given: (B, mels, T), not below the value of silence."""
-        x = self._check(state)[:, 0]
+        x = checked(self, state)[:, 0]
         x = x * self._column(self.std).to(x) + self._column(self.mean).to(x)
         return x.clamp(min=self.spec.lowest)
+
+    def levels(self, state: Tensor) -> Tensor:
+        """:meth:`log_mel` in dB."""
+        decade = math.log(10) if self.spec.log == "ln" else 1.0
+        return self.log_mel(state) * (20 / (self.spec.power * decade))
 
     def encode(self, sounds: Sequence[Audio]) -> Tensor:
         mean, std = self._column(self.mean), self._column(self.std)
@@ -236,7 +254,7 @@ class LogMel(_Spectral):
             ValueError: no sounds.
         """
         raw = dataclasses.replace(self, mean=(), std=())
-        count, total, square = _sums(raw, sounds)
+        count, total, square = sums(raw, sounds)
         mean = total[0] / count
         std = (square[0] / count - mean.square()).clamp(min=0).sqrt().clamp(min=SMALLEST_STD)
         return dataclasses.replace(self, mean=tuple(mean.tolist()), std=tuple(std.tolist()))
@@ -307,7 +325,7 @@ class ComplexSTFT(_Spectral):
         return self._encode(sounds, analyse, torch.zeros(2, self.bins, 1))
 
     def decode(self, state: Tensor, start: int = 0) -> list[Audio]:
-        x = self._check(state)
+        x = checked(self, state)
         x = x * self._scale(x)
         z = torch.complex(x[:, 0], x[:, 1])
         z = torch.polar(z.abs() ** (1 / self.exponent), z.angle())
@@ -321,12 +339,12 @@ class ComplexSTFT(_Spectral):
         Raises:
             ValueError: no sounds.
         """
-        count, _, square = _sums(dataclasses.replace(self, scale=(1.0,)), sounds)
+        count, _, square = sums(dataclasses.replace(self, scale=(1.0,)), sounds)
         rms = (square.sum(0) / (2 * count)).sqrt().clamp(min=SMALLEST_STD)
         return dataclasses.replace(self, scale=tuple(rms.tolist()))
 
 
-def _sums(codec: Codec, sounds: Iterable[Audio]) -> tuple[int, Tensor, Tensor]:
+def sums(codec: Codec, sounds: Iterable[Audio]) -> tuple[int, Tensor, Tensor]:
     """Number of frames, and sums and sums of squares over them, (C, F) in float64."""
     count = 0
     total = square = torch.zeros(codec.channels, codec.bins, dtype=torch.float64)

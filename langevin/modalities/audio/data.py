@@ -46,7 +46,7 @@ RUN = 3  # samples at full scale, one after another, that are clipping rather th
 class AudioDataset(Protocol):
     """What training and evaluation need of a set of sounds."""
 
-    conditions: dict[str, str]  # name -> "text" | "class" | "number"
+    conditions: dict[str, str]  # name -> "text" | "class" | "number" | "sound"
     classes: dict[str, tuple[str, ...]]  # names of the classes of each "class" condition
     class_names: tuple[str, ...]  # those of "label"; empty without one
     licence: str | None
@@ -158,6 +158,11 @@ class SoundDataset:
 
     def __len__(self) -> int:
         return len(self._items)
+
+    @property
+    def rows(self) -> list[int]:
+        """The clip of the source that each item is of."""
+        return self._items
 
     def batch(self, indices: Indices) -> tuple[list[Audio], dict[str, list[Any]]]:
         """Sounds and the conditions' raw values.

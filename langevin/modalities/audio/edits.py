@@ -28,7 +28,7 @@ from langevin.modalities.audio.codec import Codec, LogMel
 from langevin.modalities.audio.framing import Framing
 from langevin.modalities.audio.sound import Audio
 
-__all__ = ["FADE", "chosen", "fitted", "restored"]
+__all__ = ["FADE", "chosen", "fitted", "reach", "restored"]
 
 Flags = NDArray[np.bool_]
 
@@ -48,8 +48,9 @@ def frequencies(codec: Codec) -> Tensor:
 
 
 def grid(at: Tensor, f: Tensor) -> Grid:
-    """The grid of elements at times (T,), in seconds, and frequencies (F,), in Hz."""
-    return Grid((len(at), len(f)), {"seconds": (0, at), "hertz": (1, f)})
+    """The grid of elements at times (T,), in seconds, and frequencies (F,), in Hz; of latents the times alone."""
+    axes = {"seconds": (0, at)} | ({} if bool(f.isnan().all()) else {"hertz": (1, f)})
+    return Grid((len(at), len(f)), axes)
 
 
 def chosen(keep: Keep, codec: Codec, frames: int) -> Tensor:
@@ -68,20 +69,28 @@ def chosen(keep: Keep, codec: Codec, frames: int) -> Tensor:
             raise ValueError(f"keep={keep.name} keeps all of the sound; nothing is left to generate")
     else:
         kept = keep(grid((torch.arange(frames, dtype=torch.float64) + 0.5) * codec.hop / codec.rate, f))
-    framing: Framing | None = getattr(codec, "framing", None)
-    if framing is None:
+    before, after = reach(codec)
+    if not before and not after:
         return kept
-    before = -(-framing.left // codec.hop)  # frames whose samples the window of a frame begins in
-    after = -(-(framing.n_fft - framing.left) // codec.hop) - 1
     drawn = torch.nn.functional.pad((~kept).T.float()[None], (before, after))
     return ~torch.nn.functional.max_pool1d(drawn, before + after + 1, 1)[0].T.bool()
+
+
+def reach(codec: Codec) -> tuple[int, int]:
+    """Frames before and after a frame in whose samples its window begins and ends; 0 for codecs without windows."""
+    framing: Framing | None = getattr(codec, "framing", None)
+    if framing is None:
+        return 0, 0
+    return -(-framing.left // codec.hop), -(-(framing.n_fft - framing.left) // codec.hop) - 1
 
 
 def fitted(item: Audio, original: Audio) -> Audio:
     """A decoded sound with the rate, channels and number of samples of the original."""
     samples = item.resampled(original.rate).samples[:, : len(original)]
     samples = np.pad(samples, ((0, 0), (0, len(original) - samples.shape[1])))
-    return Audio(np.repeat(samples, original.channels, 0), original.rate)
+    if item.channels != original.channels:
+        samples = np.repeat(samples.mean(0, keepdims=True), original.channels, 0)
+    return Audio(samples, original.rate)
 
 
 def restored(item: Audio, original: Audio, keep: Keep, codec: Codec, fade: float = FADE) -> Audio:

@@ -20,7 +20,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-__all__ = ["Framing"]
+__all__ = ["Circle", "Framing"]
 
 PADS = ("reflect", "constant")
 
@@ -90,6 +90,48 @@ class Framing:
     def window(self, like: Tensor) -> Tensor:
         """(n_fft,), of the dtype and device of ``like``."""
         return _window(self.win, self.n_fft, like.dtype, like.device)
+
+
+@dataclass(frozen=True)
+class Circle(Framing):
+    """Frames of a signal on a circle, whose beginning follows its end: nothing is padded.
+
+    The signal has a whole number of hops; it may be shorter than a frame.
+    """
+
+    @staticmethod
+    def of(framing: Framing) -> Circle:
+        """The same frames on a circle."""
+        return Circle(framing.n_fft, framing.win, framing.hop, framing.left, framing.pad)
+
+    def places(self, frames: int, device: torch.device) -> Tensor:
+        """The sample at each place of each of T frames, (T · n_fft,)."""
+        first = torch.arange(frames, device=device)[:, None] * self.hop - self.left
+        return ((first + torch.arange(self.n_fft, device=device)) % (frames * self.hop)).flatten()
+
+    def cut(self, x: Tensor, frames: int | None = None) -> Tensor:
+        """Windowed frames (B, T, n_fft) of signals (B, T · hop).
+
+        Raises:
+            ValueError: signals that are no whole number of hops long.
+        """
+        count, rest = divmod(x.shape[1], self.hop)
+        if rest or frames not in (None, count):
+            raise ValueError(
+                f"a signal on a circle has a whole number of {self.hop} samples, got {x.shape[1]}"
+            )
+        taken = x[:, self.places(count, x.device)]
+        return taken.unflatten(1, (count, self.n_fft)) * self.window(x)
+
+    def synthesise(self, spectra: Tensor) -> Tensor:
+        """The signals (B, T · hop) on a circle whose spectra are nearest to (B, bins, T)."""
+        rows, _, frames = spectra.shape
+        window = self.window(spectra.real)
+        pieces = torch.fft.irfft(spectra.transpose(1, 2), n=self.n_fft) * window  # (B, T, n_fft)
+        places = self.places(frames, spectra.device)
+        total = window.new_zeros(rows, frames * self.hop).index_add_(1, places, pieces.flatten(1))
+        weight = window.new_zeros(frames * self.hop).index_add_(0, places, window.square().repeat(frames))
+        return total / weight.clamp(min=1e-11)
 
 
 @functools.lru_cache(maxsize=16)

@@ -21,7 +21,7 @@ from torch import Tensor
 from langevin.core.errors import unknown
 from langevin.modalities.audio.framing import Framing
 
-__all__ = ["PRESETS", "MelSpec", "preset"]
+__all__ = ["PRESETS", "MelSpec", "named", "nearest", "preset"]
 
 
 @dataclass(frozen=True)
@@ -216,3 +216,29 @@ def preset(name: str, **changes: Any) -> MelSpec:
         if key not in known:
             raise ValueError(unknown("field of a mel spectrogram", key, known))
     return replace(PRESETS[name], **changes)
+
+
+def named(node: Any) -> MelSpec:
+    """The specification that a configuration says: a preset's name, {preset: name, …} with some fields changed, or fields.
+
+    Raises:
+        ValueError: an unknown preset or field, missing ones, or values that cannot be.
+    """
+    if isinstance(node, str):
+        return preset(node)
+    if "preset" in node:
+        return preset(node["preset"], **{k: v for k, v in node.items() if k != "preset"})
+    known = [f.name for f in fields(MelSpec)]
+    for key in node:
+        if key not in known:
+            raise ValueError(unknown("field of a mel spectrogram", key, known))
+    try:
+        return MelSpec(**node)
+    except TypeError as error:
+        raise ValueError(f"a mel spectrogram of {node!r}: {error}") from None
+
+
+def nearest(rate: int) -> str:
+    """The preset for sounds of this rate: the one of the highest rate that is not above it, else the lowest."""
+    below = [name for name, spec in PRESETS.items() if spec.rate <= rate]
+    return max(below or ["speech-8k"], key=lambda name: (PRESETS[name].rate, name == "audioldm-16k"))

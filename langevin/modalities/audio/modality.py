@@ -15,20 +15,29 @@ import numpy as np
 import torch
 from torch import Tensor
 
-import langevin.core.catalogue  # noqa: F401  (names of processes and conditions)
+import langevin.core.catalogue  # names of processes and conditions
+import langevin.modalities.audio.reference  # noqa: F401  (one more condition)
 from langevin.core.conditioning import Embedder
+from langevin.core.denoiser import Denoiser
+from langevin.core.guidance import Cyclic
 from langevin.core.keep import Keep
 from langevin.core.processes import Gaussian, Process, State
+from langevin.core.progress import note
 from langevin.core.registry import Registry, build
 from langevin.core.rng import Stream
+from langevin.core.streaming import Windows
 from langevin.core.tokens import Tokens
-from langevin.modalities.audio.codec import CODECS, Codec, LogMel
+from langevin.modalities.audio.catalogue import CODECS
+from langevin.modalities.audio.codec import Codec, LogMel, fed
 from langevin.modalities.audio.edits import FADE, chosen, fitted, restored
 from langevin.modalities.audio.files import EXTENSIONS, read
 from langevin.modalities.audio.filters import AudioFilter, AudioTest, measure
+from langevin.modalities.audio.loops import decode_loop
 from langevin.modalities.audio.mel import preset
 from langevin.modalities.audio.plugin import AudioSpec
 from langevin.modalities.audio.sound import Audio
+from langevin.modalities.audio.streaming import windows
+from langevin.modalities.audio.writing import PieceWriter
 from langevin.modalities.base import Failure, Modality, Samples, Table
 from langevin.modalities.patches import PatchTokens
 
@@ -119,7 +128,7 @@ class AudioModality(Modality):
                 raise ValueError(
                     f"item {place} is no sound but a {type(item).__name__}; read a file with Audio"
                 )
-            samples = item.mono().resampled(self.codec.rate).samples
+            samples = fed(self.codec, item).samples
             padded.append(
                 Audio(np.pad(samples, ((0, 0), (0, -samples.shape[1] % self.unit))), self.codec.rate)
             )
@@ -149,18 +158,49 @@ class AudioModality(Modality):
         Raises:
             ValueError: a duration that cannot be.
         """
-        asked = getattr(spec, "seconds", None)
-        seconds = self.seconds if asked is None else self._checked(asked)
-        frames = self.codec.frames(seconds)
+        frames = self.codec.frames(self._duration(spec))
         frames += -frames % self.patch[1]
         return torch.zeros(len(indices), frames, self.codec.channels, self.codec.bins), None
 
+    def _duration(self, spec: Any) -> float:
+        asked = getattr(spec, "seconds", None)
+        return self.seconds if asked is None else self._checked(asked)
+
     @staticmethod
-    def _checked(seconds: Any) -> float:
+    def _checked(seconds: Any, name: str = "seconds") -> float:
         number = isinstance(seconds, int | float) and not isinstance(seconds, bool)
         if not number or not 0 < seconds <= LONGEST:
-            raise ValueError(f"seconds must be above 0 and at most {LONGEST:g}, got {seconds!r}")
+            raise ValueError(f"{name} must be above 0 and at most {LONGEST:g}, got {seconds!r}")
         return float(seconds)
+
+    def windowed(self, spec: Any) -> bool:
+        return spec.window is not None
+
+    def windows(self, spec: Any, after: Sequence[Any] | None = None) -> Windows:
+        """The windows of a long sound; see :mod:`langevin.modalities.audio.streaming`.
+
+        Args:
+            spec: its ``seconds`` are those of what is new, its ``window`` is as long as the training data by default.
+            after: a sound for each sample, which it continues.
+
+        Raises:
+            ValueError: lengths that cannot be, a loop, or sounds that cannot be continued.
+        """
+        if spec.loop:
+            raise ValueError("a loop is drawn at once, so it does not go with windows or after another sound")
+        window = self.seconds if spec.window is None else self._checked(spec.window, "window")
+        overlap = None if spec.overlap is None else self._checked(spec.overlap, "overlap")
+        for place, item in enumerate(after or ()):
+            if not isinstance(item, Audio):
+                raise ValueError(
+                    f"item {place} is no sound but a {type(item).__name__}; read a file with Audio"
+                )
+        seconds = self._duration(spec)
+        return windows(self.codec, self.patch[1], seconds, window, overlap, after, self.fade)
+
+    def seen(self, denoiser: Denoiser, spec: Any, times: Sequence[Any]) -> Denoiser:
+        """The denoiser, on a circle for loops."""
+        return Cyclic(self.patch[1], times)(denoiser) if getattr(spec, "loop", False) else denoiser
 
     def tokens(self, state: State, mask: Tensor | None = None) -> Tokens:
         """Patches at positions (frequency, time), those of one frequency after one another."""
@@ -196,7 +236,13 @@ class AudioModality(Modality):
         keep: Keep | None = None,
         indices: Sequence[int] | None = None,
     ) -> Samples:
-        """As for every modality; as long as was asked for, or with duration, rate and channels of what they began from."""
+        """As for every modality; as long as was asked for, or with duration, rate and channels of what they began from.
+
+        A loop is as long as its patches, and a line on standard error says so where that is not what was asked for.
+        """
+        spec = record.get("spec") or {}
+        if spec.get("loop"):
+            return self._loops(state, spec, record, conditions, indices)
         made = super().collect(state, mask, record, conditions, like, keep, indices)
         if keep is not None:
             return made
@@ -207,9 +253,38 @@ class AudioModality(Modality):
                 for item, original in zip(made, originals, strict=True)
             ]
         else:
-            count = round((record.get("spec") or {}).get("seconds", self.seconds) * self.codec.rate)
+            count = round(spec.get("seconds", self.seconds) * self.codec.rate)
             items = [self._ended(item, count) for item in made]
         return Samples(items, self, made.run, state, mask, made.conditions, made.indices)
+
+    def _loops(
+        self,
+        state: State,
+        spec: Mapping[str, Any],
+        record: Mapping[str, Any],
+        conditions: Mapping[str, Sequence[Any]],
+        indices: Sequence[int] | None,
+    ) -> Samples:
+        assert isinstance(state, Tensor)
+        items: list[Any] = []
+        for x in state.permute(0, 2, 3, 1).split(1):
+            try:
+                items += decode_loop(self.codec, x)
+            except ValueError as error:
+                items.append(Failure(str(error)))
+        made, asked = self.codec.seconds(state.shape[1]), float(spec.get("seconds", self.seconds))
+        if abs(made - asked) * self.codec.rate >= 1:
+            note(
+                f"a loop of {asked:g} s is {made:g} s long: whole patches of {self.unit / self.codec.rate:g} s"
+            )
+        return self.gathered(items, state, None, {**record, "loop_seconds": made}, conditions, indices)
+
+    def joined(self, pieces: Sequence[Any]) -> Any:
+        return Audio(np.concatenate([piece.samples for piece in pieces], 1), pieces[0].rate)
+
+    def writer(self, path: Path, piece: Any) -> Any:
+        """The file; floats are kept beside it until it ends, then its peak is brought to −1 dBFS where it is above."""
+        return PieceWriter(path, piece.rate, piece.channels)
 
     def _ended(self, item: Any, count: int) -> Any:
         """A new sound without what fills its last patch; of states with a length of their own, the sound as it is."""
@@ -225,6 +300,18 @@ class AudioModality(Modality):
 
     def picture(self, item: Any) -> Any:
         return item.spectrogram()
+
+    def preview(self, state: State, mask: Tensor | None = None) -> Any:
+        """Spectrograms; those of mel codecs as they are in the state, without a vocoder."""
+        if not isinstance(self.codec, LogMel):
+            return super().preview(state, mask)
+        from langevin.modalities.audio.view import sketch
+        from langevin.modalities.sheets import sheet
+
+        assert isinstance(state, Tensor)
+        levels = self.codec.levels(torch.nan_to_num(state).permute(0, 2, 3, 1)).numpy()
+        kept = [x if mask is None else x[:, mask[row].numpy()] for row, x in enumerate(levels)]
+        return sheet([sketch(x) for x in kept])
 
     def html(self, item: Any) -> str:
         from langevin.modalities.audio.view import to_html

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from langevin.modalities.audio.filters import AudioFilter
-from langevin.modalities.base import Modality, Plugin
+from langevin.modalities.base import Autoencoder, Modality, Plugin
 
 __all__ = ["SUFFIXES", "AudioSpec", "plugin"]
 
@@ -20,11 +20,23 @@ class AudioSpec:
 
     Args:
         seconds: duration; that of the training data by default.
+        window: duration of the windows in which a long sound is drawn; None to draw it at once.
+        overlap: of what a window is shown of the one before; a quarter of the window by default.
+        loop: whether the beginning follows the end, without a seam. The duration is then a whole number of patches.
     """
 
     seconds: float | None = field(
         default=None, metadata={"help": "duration in seconds (default: as trained)"}
     )
+    window: float | None = field(
+        default=None,
+        metadata={"help": "draw in windows of so many seconds, straight to files (for long sounds)"},
+    )
+    overlap: float | None = field(
+        default=None,
+        metadata={"help": "with --window: seconds seen of the window before (default: a quarter of it)"},
+    )
+    loop: bool = field(default=False, metadata={"help": "a seamless loop"})
 
 
 def _modality(settings: Mapping[str, Any] | None = None) -> Modality:
@@ -33,11 +45,14 @@ def _modality(settings: Mapping[str, Any] | None = None) -> Modality:
     return make(settings or {})
 
 
-def _open(path: Any, phrasings: Any = (), gain: float = 0.0, **options: Any) -> Any:
+def _open(path: Any, phrasings: Any = (), gain: float = 0.0, references: Any = None, **options: Any) -> Any:
     from langevin.modalities.audio.data import open_data
+    from langevin.modalities.audio.references import Referenced
     from langevin.modalities.audio.variations import Varied
 
-    data = open_data(path, **options)
+    data: Any = open_data(path, **options)
+    if references:
+        data = Referenced(data, references)
     return Varied(data, phrasings, gain) if phrasings or gain else data
 
 
@@ -47,6 +62,12 @@ def _defaults(data: Any, given: dict[str, Any]) -> dict[str, Any]:
     return defaults(data, given)
 
 
+def _autoencoder(data: Any, given: dict[str, Any], seed: int) -> Autoencoder:
+    from langevin.modalities.audio.trainable import autoencoder_of
+
+    return autoencoder_of(data, given, seed)
+
+
 plugin = Plugin(
     "audio",
     "sounds: WAV, FLAC, Ogg, MP3",
@@ -54,6 +75,7 @@ plugin = Plugin(
     _open,
     _defaults,
     AudioSpec,
+    _autoencoder,
     filter=AudioFilter,
     suffixes=SUFFIXES,
     own=("seconds",),

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 
 from langevin.core.registry import build
-from langevin.modalities.audio.codec import CODECS
-from langevin.modalities.audio.mel import PRESETS, preset
+from langevin.modalities.audio.catalogue import CODECS
+from langevin.modalities.audio.mel import named, nearest
 from langevin.trees import merge
 
 __all__ = ["defaults"]
@@ -50,6 +50,8 @@ def defaults(data: Any, given: dict[str, Any]) -> dict[str, Any]:
             }  # fmt: skip
         elif kind == "class":
             conditions[name] = {"name": "class", "classes": list(data.classes[name]), "width": width}
+        elif kind == "sound":
+            conditions[name] = {"name": "sound", "width": width, "rate": made.rate}
         else:
             conditions[name] = {"name": "number", "width": width, **_spread(data, name, rows)}
     modality = {
@@ -90,16 +92,14 @@ def _codec(given: Any, rate: int, data: Any, rows: list[int]) -> dict[str, Any]:
     node: dict[str, Any] = {"name": given} if isinstance(given, str) else dict(given or {"name": "log_mel"})
     node.setdefault("name", "log_mel")
     if node["name"] == "log_mel":
-        spec: Any = node.get("spec", _nearest(rate))
-        if isinstance(spec, str):
-            spec = {"preset": spec}
-        if "preset" in spec:
-            changes = {k: v for k, v in spec.items() if k != "preset"}
-            spec = dataclasses.asdict(preset(spec["preset"], **changes))
+        spec = dataclasses.asdict(named(node.get("spec", nearest(rate))))
         node["spec"] = spec
         if isinstance(node.get("vocoder"), dict):
             node["vocoder"] = {"spec": spec, **node["vocoder"]}
     codec = build(CODECS, node)
+    for part, made in ((node, codec), (node.get("vocoder"), getattr(codec, "vocoder", None))):
+        if isinstance(part, dict) and "folder" in part:  # of a pipeline's, the one that is used
+            part["folder"] = getattr(made, "folder", part["folder"])
     fixed = node.get("mean") or node.get("scale")
     if fixed or not hasattr(codec, "fitted"):
         return node
@@ -111,14 +111,10 @@ def _codec(given: Any, rate: int, data: Any, rows: list[int]) -> dict[str, Any]:
     return node
 
 
-def _nearest(rate: int) -> str:
-    """The preset for sounds of this rate: the one of the highest rate that is not above it, else the lowest."""
-    below = [name for name, spec in PRESETS.items() if spec.rate <= rate]
-    return max(below or ["speech-8k"], key=lambda name: (PRESETS[name].rate, name == "audioldm-16k"))
-
-
 def _patch(bins: int, frames: int) -> tuple[int, int]:
-    """Frequencies and frames of a token: about 256 of them at most, and about square."""
+    """Frequencies and frames of a token: about 256 of them at most, and about square; of latents, frames alone."""
+    if bins == 1:
+        return 1, next((q for q in (1, 2, 4, 8) if -(-frames // q) <= TOKENS), 16)
     for p, q in ((4, 4), (8, 4), (8, 8), (16, 8), (16, 16)):
         if bins % p == 0 and bins // p * -(-frames // q) <= TOKENS:
             return p, q

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import functools
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -72,6 +72,7 @@ class Audio:
         samples: (channels, n), or (n,) for one channel; floats, or int16, which is divided by 32768. An array or a
             tensor.
         rate: Hz.
+        loop: whether the beginning follows the end, so that it can be repeated without a seam.
 
     Raises:
         ValueError: no samples, NaN or infinity, another shape or type, or a rate that is no positive whole number.
@@ -79,6 +80,7 @@ class Audio:
 
     samples: Samples
     rate: int
+    loop: bool = False
 
     def __post_init__(self) -> None:
         given: NDArray[Any] = np.asarray(self.samples)
@@ -101,7 +103,8 @@ class Audio:
 
     def __repr__(self) -> str:
         channels = {1: "mono", 2: "stereo"}.get(self.channels, f"{self.channels} channels")
-        return f"Audio({self.seconds:.3f} s, {self.rate} Hz, {channels}, peak {decibels(self.peak):.1f} dBFS)"
+        kind = ", loop" if self.loop else ""
+        return f"Audio({self.seconds:.3f} s, {self.rate} Hz, {channels}, peak {decibels(self.peak):.1f} dBFS{kind})"
 
     @property
     def channels(self) -> int:
@@ -134,14 +137,16 @@ class Audio:
 
     def mono(self) -> Audio:
         """One channel, the mean of all."""
-        return self if self.channels == 1 else Audio(self.samples.mean(0, keepdims=True), self.rate)
+        return self if self.channels == 1 else replace(self, samples=self.samples.mean(0, keepdims=True))
 
     def stereo(self) -> Audio:
         """Two channels: the same twice of a mono sound, and the mean of all twice of one with more than two."""
-        return self if self.channels == 2 else Audio(np.repeat(self.mono().samples, 2, 0), self.rate)
+        return self if self.channels == 2 else replace(self, samples=np.repeat(self.mono().samples, 2, 0))
 
     def resampled(self, rate: int) -> Audio:
         """The sound at another rate, ⌈n · rate / old rate⌉ samples long.
+
+        A loop stays one where that is a whole number; of another length it is a sound with ends.
 
         Raises:
             ValueError: a rate that is no positive whole number.
@@ -153,7 +158,12 @@ class Audio:
         from scipy.signal import resample_poly
 
         up, down = int(rate) // math.gcd(int(rate), self.rate), self.rate // math.gcd(int(rate), self.rate)
-        return Audio(resample_poly(self.samples, up, down, axis=1, window=_taps(max(up, down))), int(rate))
+        samples, whole = self.samples, self.loop and len(self) % down == 0
+        lead = -(-filter_reach(self.rate, int(rate)) // down) if whole else 0  # in steps that both rates have
+        if whole:  # the filter goes around
+            samples = np.pad(samples, ((0, 0), (lead * down, lead * down)), mode="wrap")
+        made = resample_poly(samples, up, down, axis=1, window=_taps(max(up, down)))
+        return Audio(made[:, lead * up : made.shape[1] - lead * up], int(rate), loop=whole)
 
     def cropped(self, start: float = 0.0, seconds: float | None = None) -> Audio:
         """A part of the sound.
@@ -174,7 +184,7 @@ class Audio:
 
     def scaled(self, gain: float) -> Audio:
         """The sound louder by ``gain`` dB."""
-        return Audio(self.samples * np.float32(10 ** (gain / 20)), self.rate)
+        return replace(self, samples=self.samples * np.float32(10 ** (gain / 20)))
 
     def normalised(self, lufs: float | None = None, peak: float | None = None) -> Audio:
         """The sound brought to a loudness or to a peak; silence as it is.

@@ -36,7 +36,7 @@ from langevin.modalities.sheets import box
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-__all__ = ["picture", "to_html"]
+__all__ = ["picture", "sketch", "to_html"]
 
 RANGE = 80.0  # dB
 # From black over violet and orange to light yellow, with lightness in even steps.
@@ -185,6 +185,16 @@ def picture(
             anchor = "lt" if level == 0 else "lb" if level == -80 else "lm"
             draw.text((x + 12, y), f"{level} dB" if level == 0 else str(level), INK, font, anchor)
     return out if background is None else out.convert("RGB")
+
+
+def sketch(levels: NDArray[Any], size: tuple[int, int] = (192, 96)) -> Image:
+    """Levels in dB (bands from the lowest, frames) as a picture of so many pixels, down to 80 dB below the loudest."""
+    from PIL.Image import Resampling
+
+    shown = (
+        np.clip(levels - levels.max(initial=-np.inf), -RANGE, 0) if levels.size else np.full((1, 1), -RANGE)
+    )
+    return _coloured(shown[::-1]).resize(size, Resampling.BILINEAR)
 
 
 def to_html(item: Any, *, loop: bool = False, alt: str = "") -> str:

@@ -13,7 +13,6 @@ sound that a frame is in can change the result.
 
 from __future__ import annotations
 
-import json
 import math
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -27,11 +26,11 @@ from langevin.core.errors import unknown
 from langevin.core.registry import Registry
 from langevin.core.rng import Stream
 from langevin.folders import FolderError
+from langevin.modalities.audio.framing import Circle, Framing
+from langevin.modalities.audio.local import foreign_config, foreign_network
 from langevin.modalities.audio.mel import PRESETS, MelSpec
 
 __all__ = ["VOCODERS", "GriffinLim", "HifiGan", "Vocoder"]
-
-CONFIG_BYTES = 1 << 20
 
 
 class Vocoder(Protocol):
@@ -40,6 +39,8 @@ class Vocoder(Protocol):
     Attributes:
         spec: of the spectrograms that it takes.
         margin: frames on each side beyond which nothing changes the samples of a frame.
+
+    One whose samples depend on the place of a frame, too, has a method ``loop``: of spectrograms on a circle.
     """
 
     @property
@@ -91,17 +92,23 @@ class GriffinLim:
     def margin(self) -> int:
         return (self.iterations + 1) * self.spec.framing.margin
 
-    @torch.no_grad()
     def __call__(self, log_mel: Tensor, start: int = 0) -> Tensor:
+        return self._sounds(log_mel, start, self.spec.framing)
+
+    def loop(self, log_mel: Tensor) -> Tensor:
+        """Samples (B, frames · hop) whose beginning follows their end, of spectrograms on a circle."""
+        return self._sounds(log_mel, 0, Circle.of(self.spec.framing))
+
+    @torch.no_grad()
+    def _sounds(self, log_mel: Tensor, start: int, framing: Framing) -> Tensor:
         noise = Stream.of(self.seed, range(start, start + log_mel.shape[2])).fold("phase")
         turn = noise.uniform((log_mel.shape[2], self.spec.framing.bins), torch.float64).T * (2 * math.pi)
         phase = torch.polar(torch.ones_like(turn), turn).to(log_mel.device)  # (bins, T)
         # row by row, because sums of a larger batch may be rounded otherwise
-        return torch.cat([self._sound(row, phase) for row in log_mel.split(1)])
+        return torch.cat([self._sound(row, phase, framing) for row in log_mel.split(1)])
 
-    def _sound(self, log_mel: Tensor, phase: Tensor) -> Tensor:
+    def _sound(self, log_mel: Tensor, phase: Tensor, framing: Framing) -> Tensor:
         """One row, in float64: differences of rounding grow where magnitudes nearly vanish."""
-        framing = self.spec.framing
         magnitude = self.spec.magnitudes(log_mel.double())  # (1, bins, T)
         before: Tensor | float = 0.0
         for _ in range(self.iterations):
@@ -139,6 +146,7 @@ class HifiGan:
         home = home / "vocoder" if (home / "vocoder").is_dir() else home
         network = _load(home)
         object.__setattr__(self, "network", network)
+        object.__setattr__(self, "folder", str(home))
         config = network.config
         says = (config.sampling_rate, math.prod(config.upsample_rates), config.model_in_dim)
         if self.spec is None:
@@ -174,47 +182,10 @@ class HifiGan:
         return self.network(log_mel.transpose(1, 2).to(weight)).float().to(log_mel.device)
 
 
-def _inside(folder: Path, name: str) -> Path:
-    """A regular file of the folder; in a cache of the hub, snapshots/ may link to the blobs/ beside it."""
-    path, home = (folder / name).resolve(), folder.resolve()
-    blobs = [parent.parent / "blobs" for parent in home.parents if parent.name == "snapshots"]
-    if not path.is_file():
-        raise FolderError(f"{folder} has no {name}")
-    if not any(path.is_relative_to(place) for place in (home, *blobs)):
-        raise FolderError(f"{folder / name} is a link that leads out of the folder")
-    return path
-
-
 def _load(folder: Path) -> Any:
-    if not folder.is_dir():
-        raise FolderError(f"there is no folder {str(folder)!r}")
-    path = _inside(folder, "config.json")
-    if path.stat().st_size > CONFIG_BYTES:
-        raise FolderError(f"{path} is larger than {CONFIG_BYTES} bytes")
-    try:
-        config = json.loads(path.read_text("utf-8"))
-    except (ValueError, RecursionError) as error:
-        raise FolderError(f"{folder}: config.json cannot be read: {str(error)[:120]}") from None
-    kinds = config.get("architectures") if isinstance(config, dict) else None
+    kinds = foreign_config(folder).get("architectures")
     if kinds != ["SpeechT5HifiGan"]:
         raise FolderError(f"{folder}: " + unknown("architecture of a vocoder", kinds, ["SpeechT5HifiGan"]))
-    if not (folder / "model.safetensors").exists():
-        raise FolderError(f"{folder} has no model.safetensors; pickled weights are not read: convert them")
-    _inside(folder, "model.safetensors")
-    kind = optional.transformers().SpeechT5HifiGan
-    try:
-        network, report = kind.from_pretrained(
-            str(folder),
-            use_safetensors=True,
-            local_files_only=True,
-            output_loading_info=True,
-            ignore_mismatched_sizes=True,  # the report names them
-        )
-    except (OSError, RuntimeError, ValueError, TypeError, KeyError, AttributeError) as error:
-        raise FolderError(f"{folder}: {' '.join(str(error).split())[:400]}") from None
-    wrong = [
-        str(name) for key in ("missing_keys", "unexpected_keys", "mismatched_keys") for name in report[key]
-    ]
-    if wrong:
-        raise FolderError(f"{folder}: the weights do not fit config.json: {', '.join(wrong[:5])}")
-    return network.requires_grad_(False).eval()
+    return foreign_network(
+        folder, "model.safetensors", optional.transformers().SpeechT5HifiGan.from_pretrained
+    )

@@ -53,9 +53,15 @@ def write(audio: Audio, path: str | Path, bits: int = 16, clip: str = "guard") -
         What was done to the levels; empty where nothing was.
 
     Raises:
-        ValueError: another suffix or number of bits; a rate or number of channels that the format does not have.
+        ValueError: another suffix or number of bits; a rate or number of channels that the format does not have; a loop in
+            a format that does not keep the number of samples.
     """
     _check_written(Path(path), bits, clip)
+    if audio.loop and Path(path).suffix.lower() not in EXACT:
+        raise ValueError(
+            f"{path}: a loop must keep its number of samples, and players pad {Path(path).suffix}; "
+            f"write {', '.join(EXACT)}"
+        )
     peak, over = audio.peak, int((np.abs(audio.samples) > 1).sum())
 
     def blocks() -> Iterator[Samples]:
@@ -138,6 +144,14 @@ class Writer:
                 yield block.T
 
 
+class PieceWriter(Writer):
+    """A sound file that grows by sounds."""
+
+    def append(self, piece: Any) -> None:
+        """Adds a sound (:class:`Audio`) of the file's rate and channels."""
+        super().append(piece.samples)
+
+
 @dataclass(frozen=True)
 class _File:
     """A file to be written."""
@@ -156,7 +170,7 @@ class _File:
 
         def content(file: Path) -> None:
             nonlocal gain
-            for _ in range(4):
+            for attempt in itertools.count(1):
                 _encode(file, (block * np.float32(gain) for block in blocks()), self)
                 if self.clip == "keep" or self.path.suffix.lower() in LOSSLESS:
                     return
@@ -164,7 +178,7 @@ class _File:
                     played = max(float(np.abs(block).max()) for block in reader.blocks())
                 if played <= PEAK:
                     return
-                gain *= 0.99 * PEAK / played
+                gain *= 0.99**attempt * PEAK / played  # overshoot need not fall with the level
 
         write_atomic(self.path, content)
         if self.clip == "keep":

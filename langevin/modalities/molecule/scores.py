@@ -45,7 +45,7 @@ def provenance(samples: Samples) -> dict[str, Any]:
     run = samples.run
     held = {
         "model": run.model,
-        "seed": run.seed,
+        "seed": run.seed if isinstance(run.seed, int) else None,
         "sampler": run.sampler,
         "steps": run.made_in,
         "evaluations": run.evaluations,
@@ -80,10 +80,10 @@ def _named(samples: Samples) -> list[Any]:
     from rdkit import Chem
 
     model, named = Path(samples.run.model).name or "molecule", []
-    for index, item in zip(samples.indices, samples):
+    for index, seed, item in zip(samples.indices, samples.seeds, samples):
         if not isinstance(item, Failure):
             item = Chem.Mol(item)
-            item.SetProp("_Name", f"{model}-{samples.run.seed}-{index}")
+            item.SetProp("_Name", f"{model}-{seed}-{index}")
         named.append(item)
     return named
 
@@ -92,8 +92,10 @@ def _write_sdf(samples: Samples, path: Path) -> None:
     from langevin.modalities.molecule.writing import write_sdf
 
     there = samples.valid
+    every = zip(there.indices, there.seeds, there.conditions)
+    one = isinstance(there.run.seed, int)
     own: list[Mapping[str, Any]] = [
-        {"sample": index, **condition} for index, condition in zip(there.indices, there.conditions)
+        {"sample": index, **({} if one else {"seed": seed}), **condition} for index, seed, condition in every
     ]
     write_sdf(_named(there), path, provenance(samples), own)
 

@@ -69,6 +69,22 @@ def test_peaks_of_files_stay_below_the_limit_and_it_is_said(tmp_path, noise, ton
     assert write(noise(0.1, 16000).scaled(-12), tmp_path / f"b{suffix}") == ""
 
 
+@pytest.mark.parametrize("suffix", [".wav", ".flac", ".ogg", ".mp3", ".m4a"])
+@pytest.mark.parametrize("rate", [8000, 16000])
+def test_no_sound_is_clipped_by_a_codec_that_overshoots(tmp_path, suffix, rate):
+    rng, t = np.random.default_rng(0), np.arange(rate // 2) / rate
+    hard = {
+        "burst": np.where(
+            t > 0.25, np.sign(rng.standard_normal(len(t))), 0
+        ),  # four turns down are too few for Vorbis
+        "square": np.sign(np.sin(2 * np.pi * 300 * t)),
+        "clicks": (rng.random(len(t)) < 0.002) * 1.0,
+    }
+    for name, samples in hard.items():
+        write(Audio(samples, rate), tmp_path / f"{name}{suffix}")
+        assert read(tmp_path / f"{name}{suffix}").peak <= LIMIT, name
+
+
 def test_levels_are_kept_on_request(tmp_path, tone):
     loud = tone(0.5, peak=1.2)
     note = write(loud, tmp_path / "a.wav", clip="keep")

@@ -260,3 +260,23 @@ def test_padding_changes_no_answer_of_a_model(small: Callable[..., Any], noise: 
         one = model.network(alone, 0.5)
     frames = int(mask.sum(1)[0])
     assert one.abs().max() > 0 and torch.allclose(both[:1, :frames], one, atol=1e-5)
+
+
+def test_previews_of_mel_states_need_no_vocoder(
+    mel: AudioModality, noise: Any, tone: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(type(mel.codec), "decode", lambda *_: pytest.fail("a vocoder is asked"))
+    state, mask = mel.encode([tone(1.0, hertz=300.0), noise(0.5)])
+    assert mask is not None
+    picture = mel.preview(state, mask)
+    shown = np.asarray(picture.convert("L"), float)
+    assert shown.shape == (100, 390)
+    first = shown[2:98, 2:194]
+    assert first[60:].mean() > 2 * first[:40].mean()  # the tone lies low
+    state[0, 3, 0, 5] = torch.nan
+    assert mel.preview(state).size == (390, 100)
+
+
+def test_previews_of_other_states_are_decoded(exact: AudioModality, noise: Any) -> None:
+    state, _ = exact.encode([noise(0.2)])
+    assert np.array_equal(np.asarray(exact.preview(state)), np.asarray(exact.sheet(exact.decode(state))))

@@ -43,7 +43,7 @@ def test_one_sdf_says_how_each_molecule_was_made(mols: list[Chem.Mol], tmp_path:
     conditions = [{"gap": 0.5 * k} for k in range(4)]
     samples = made([*mols[:3], lv.Failure("no, <such>\nthing")], conditions=conditions)
     paths = samples.save(tmp_path)
-    singles = [f"{k:05d}.sdf" for k in (10, 11, 12)]
+    singles = ["0010_seed5_gap-0.0.sdf", "0011_seed5_gap-0.5.sdf", "0012_seed5_gap-1.0.sdf"]
     assert [path.name for path in paths] == [*singles, "molecules.sdf", "scores.csv"]
     records = [*Chem.SDMolSupplier(str(tmp_path / "molecules.sdf"), removeHs=False)]
     assert [Chem.MolToSmiles(mol) for mol in records] == [Chem.MolToSmiles(mol) for mol in mols[:3]]

@@ -45,6 +45,7 @@ __all__ = [
     "si_sdr",
     "si_snr",
     "spectral_convergence",
+    "stft_distance",
     "warped_distance",
 ]
 
@@ -153,12 +154,20 @@ def multi_resolution_stft(
     Raises:
         ValueError: as :func:`pair` and :func:`~langevin.modalities.audio.bands.power`.
     """
-    a, b = pair(x, y)
-    total = torch.zeros(a.shape[:-1], dtype=torch.float64)
+    return _plain(stft_distance(*pair(x, y), resolutions))
+
+
+def stft_distance(x: Tensor, y: Tensor, resolutions: Sequence[tuple[int, int, int]] = RESOLUTIONS) -> Tensor:
+    """:func:`multi_resolution_stft` of samples (..., n) as a differentiable tensor (...), in their dtype.
+
+    Raises:
+        ValueError: as :func:`~langevin.modalities.audio.bands.power`.
+    """
+    total = x.new_zeros(x.shape[:-1])
     for n_fft, hop, window in resolutions:
-        p, q = (power(s, n_fft, hop, window).clamp_min(1e-8).sqrt() for s in (a, b))
-        total += _convergence(p, q) + (p.log() - q.log()).abs().mean((-2, -1))
-    return _plain(total / len(resolutions))
+        p, q = (power(s, n_fft, hop, window).clamp_min(1e-8).sqrt() for s in (x, y))
+        total = total + _convergence(p, q) + (p.log() - q.log()).abs().mean((-2, -1))
+    return total / len(resolutions)
 
 
 def si_sdr(x: Sound, y: Sound, zero_mean: bool = False) -> Any:
