@@ -37,6 +37,14 @@ PICTOGRAMS = (
     "tulip",
     "butterfly",
 )
+SPOKEN = (
+    ("seven", "theo"),
+    ("three", "nicolas"),
+    ("zero", "jackson"),
+    ("eight", "lucas"),
+    ("five", "george"),
+    ("two", "yweweler"),
+)
 COLOURED = ("blue apple", "green heart", "purple octopus", "pink mushroom", "blue car", "orange fish")
 
 
@@ -191,14 +199,14 @@ def _molecules(model: Any, info: ModelInfo, out: Path) -> list[Section]:
     from langevin.modalities.molecule.properties import smiles
     from langevin.modalities.molecule.view import picture
 
-    drawn = model.sample(16, seed=0)
+    drawn = model.sample(15, seed=0)
     drawn.save(out, overwrite=True)
     names = ["" if isinstance(item, lv.Failure) else smiles(item) for item in drawn]
     sections = [
         Section(
             "Molecules with hydrogens" if model.modality.hydrogens else "Molecules, heavy atoms only",
             f"{_sentence(info.summary)}. Drag one to turn it; each is an rdkit molecule with a conformer.",
-            [_cards(drawn, names), Code(_code(info.name, "16"))],
+            [_cards(drawn, names), Code(_code(info.name, "15"))],
         )
     ]
     if model.objective.given:
@@ -233,7 +241,7 @@ def _parts(model: Any) -> list[Section]:
 
     asked = "C[C@H](O)C(N)=O"
     placed = edits.geometry(model, asked, n=4, seed=0)
-    grown = edits.grow(model, of_smiles("c1ccoc1"), atoms=(4, 8), at=[1], n=6, seed=1)
+    grown = edits.grow(model, of_smiles("c1ccoc1"), atoms=(4, 8), at=[1], n=5, seed=1)
     names = ["" if isinstance(item, lv.Failure) else smiles(item) for item in grown]
     return [
         Section(
@@ -244,8 +252,47 @@ def _parts(model: Any) -> list[Section]:
         ),
         Section(
             "Grown from a fragment",
-            "`edits.grow(model, furan, atoms=(4, 8), at=[1], n=6)`: the ring stays where it was; new atoms are in colour.",
+            "`edits.grow(model, furan, atoms=(4, 8), at=[1], n=5)`: the ring stays where it was; new atoms are in colour.",
             [_cards(grown, names)],
+        ),
+    ]
+
+
+def _spoken(model: Any, info: ModelInfo, out: Path) -> list[Section]:
+    prompts = [f"the digit {word} spoken by {speaker}" for word, speaker in SPOKEN]
+    drawn = model.sample(len(prompts), prompt=prompts, seed=0)
+    drawn.save(out, overwrite=True)
+    first = next((item for item in drawn if not isinstance(item, lv.Failure)), None)
+    sections = [
+        Section(
+            "Speech from text",
+            f"{_sentence(info.summary)}. Pairs of digit and speaker held out of training are scored on the card.",
+            [_cards(drawn, prompts), Code(_code(info.name, f'2, prompt="{prompts[0]}"'))],
+        )
+    ]
+    if first is None:
+        return sections
+    word, speaker = SPOKEN[list(drawn).index(first)]
+    voices = [name for _, name in SPOKEN if name != speaker][:2]
+    turned = model.sample(2, start=first, strength=0.8, label=word, speaker=voices, seed=1)
+    filled = model.sample(2, like=first, keep=~lv.keep.seconds(0.5, 0.8), label=word, speaker=speaker, seed=2)
+    start = Figure(model.modality.html(first), "start", prompts[0])
+    return [
+        *sections,
+        Section(
+            "Start from a sound, redraw a part of it",
+            "`model.sample(start=sound, strength=0.8, label=…, speaker=…)` gives the word to another voice; "
+            "`keep=~lv.keep.seconds(0.5, 0.8)` draws these 0.3 s anew and leaves the other samples as they are.",
+            [
+                Gallery(
+                    [
+                        start,
+                        *_cards(turned, voices).figures,
+                        *_cards(filled, ["0.5 … 0.8 s drawn anew"] * 2).figures,
+                    ],
+                    model.modality.card_width,
+                )
+            ],
         ),
     ]
 
@@ -265,6 +312,7 @@ def _code(name: str, arguments: str) -> str:
 
 
 SHOWS: dict[str, Callable[[Any, ModelInfo, Path], list[Section]]] = {
+    "audio-digits": _spoken,
     "image-digits": _digits,
     "image-shapes": _shapes,
     "image-emoji": _pictograms,

@@ -39,6 +39,9 @@ _MOVABLE = (
 )  # of data: they may change under a run, for its items say whether they are the same
 
 
+MEASURED = 5000  # items seen; a shorter training would take less time than measuring its grid, and has no flow to measure
+
+
 def train(
     data: Any,
     modality: str = "image",
@@ -177,7 +180,8 @@ def run(
     trainer = _fit(model, opened, settings, config, made, progress, watch, lambda: _samples(model, opened))
     training["steps"] = trainer.step  # of a folder's checkpoint, where it was further
     model.network.load_state_dict(trainer.averaged())
-    _measure(model, opened)
+    if trainer.step * settings.batch >= MEASURED:
+        _measure(model, opened)
     if trainer.rank == 0:
         save_model(model, folder_of(config, model.name), card(model, trainer, start))
     model.network.eval().requires_grad_(False)

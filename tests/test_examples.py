@@ -294,15 +294,18 @@ def test_a_hifigan_takes_the_place_of_griffin_lim(tmp_path: Path) -> None:
     sounds = {path.stem: read(path) for path in printed_files(output, tmp_path)}
     assert {(sound.rate, len(sound)) for sound in sounds.values()} == {(8000, 16000)}
     assert np.abs(sounds["hifigan"].samples - sounds["griffin_lim"].samples).max() > 0.1
-    codec = {"name": "log_mel", "spec": {**vars(preset("speech-8k"))}}
-    modality = {"name": "audio", "codec": codec, "patch": [8, 8], "seconds": 0.3}
-    network = {"name": "dit", "width": 32, "depth": 1, "heads": 2}
-    build_model({"modality": modality, "network": network}).save(tmp_path / "m")
-    vocoder = str(tmp_path / "runs/plug_in_a_hifigan/vocoder")
-    with pytest.raises(AssertionError, match="no preset has rate 8000"):  # it says nothing of its spectrogram
-        run("plug_in_a_hifigan.py", tmp_path, vocoder)
-    files = printed_files(run("plug_in_a_hifigan.py", tmp_path, "--model", str(tmp_path / "m")), tmp_path)
-    assert [read(path).seconds for path in files] == [0.3, 0.3]
+    for name in ("speech-8k", "audioldm-16k"):
+        codec = {"name": "log_mel", "spec": {**vars(preset(name))}}
+        modality = {"name": "audio", "codec": codec, "patch": [8, 8], "seconds": 0.3}
+        network = {"name": "dit", "width": 32, "depth": 1, "heads": 2}
+        build_model({"modality": modality, "network": network}).save(tmp_path / name)
+    vocoder = str(
+        tmp_path / "runs/plug_in_a_hifigan/vocoder"
+    )  # its preset is found by its rate, hop and mels
+    output = run("plug_in_a_hifigan.py", tmp_path, vocoder, "--model", str(tmp_path / "speech-8k"))
+    assert [read(path).seconds for path in printed_files(output, tmp_path)] == [0.3, 0.3]
+    with pytest.raises(AssertionError, match="the vocoder was made for another spectrogram"):
+        run("plug_in_a_hifigan.py", tmp_path, vocoder, "--model", str(tmp_path / "audioldm-16k"))
 
 
 @pytest.mark.slow
