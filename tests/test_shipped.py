@@ -9,6 +9,7 @@ import pytest
 
 import langevin as lv
 from langevin import hub
+from langevin.modalities.audio.metrics import load_judge, read, silent
 from langevin.modalities.image.classifier import load_classifier
 from langevin.modalities.image.hues import HUES, leading_hue
 from langevin.modalities.image.metrics import RandomConv, frechet, moments, neighbourhood
@@ -58,6 +59,22 @@ def test_digits_are_read_as_asked_and_vary_as_real_ones() -> None:
     assert frechet(*moments(features), *moments(real[250:500])) <= 3 * floor
     ours, theirs = neighbourhood(features, real[250:500]), neighbourhood(real[:250], real[250:500])
     assert ours.coverage >= 0.6 * theirs.coverage and ours.recall >= 0.6 * theirs.recall
+
+
+@pytest.mark.slow
+@pytest.mark.skipif("audio-digits" not in NAMES, reason="audio-digits does not ship")
+def test_digits_are_spoken_as_asked_by_whom_is_asked() -> None:
+    digit, speaker = (load_judge(JUDGES / f"{name}.safetensors") for name in ("spoken_digits", "speakers"))
+    pairs = [(word, name) for word in digit.class_names for name in speaker.class_names]
+    prompts = [f"the digit {word} spoken by {name}" for word, name in pairs]
+    drawn = list(lv.load("audio-digits", device="cpu").sample(60, prompt=prompts, seed=0))
+    words, voices = (
+        read(digit, drawn, [word for word, _ in pairs]),
+        read(speaker, drawn, [v for _, v in pairs]),
+    )
+    assert words.accuracy is not None and words.accuracy.value >= 0.85
+    assert voices.accuracy is not None and voices.accuracy.value >= 0.85
+    assert not any(silent(sound) for sound in drawn)
 
 
 @pytest.mark.slow
