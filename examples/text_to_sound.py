@@ -17,7 +17,7 @@ parser.add_argument("--prompt", action="append", help="what is to be heard; may 
 parser.add_argument("--seconds", type=float, help="duration (as trained)")
 parser.add_argument("--steps", type=int, default=20)
 args = parser.parse_args()
-prompts = args.prompt or [f"the digit {digit} spoken by theo" for digit in ("seven", "three", "zero")]
+prompts = args.prompt or [f"the digit {digit} spoken by theo" for digit in ("six", "three", "zero")]
 
 model, out = lv.load(args.model), Path("runs/text_to_sound")
 shape = {} if args.seconds is None else {"seconds": args.seconds}

@@ -38,7 +38,7 @@ PICTOGRAMS = (
     "butterfly",
 )
 SPOKEN = (
-    ("seven", "theo"),
+    ("six", "theo"),
     ("three", "nicolas"),
     ("zero", "jackson"),
     ("eight", "lucas"),
@@ -265,8 +265,8 @@ def _spoken(model: Any, info: ModelInfo, out: Path) -> list[Section]:
     first = next((item for item in drawn if not isinstance(item, lv.Failure)), None)
     sections = [
         Section(
-            "Speech from text",
-            f"{_sentence(info.summary)}. Pairs of digit and speaker held out of training are scored on the card.",
+            "Spoken digits",
+            f"{_sentence(info.summary)}. The card says how it does on pairs of digit and speaker that it never heard.",
             [_cards(drawn, prompts), Code(_code(info.name, f'2, prompt="{prompts[0]}"'))],
         )
     ]
