@@ -171,7 +171,8 @@ def _whole(made: Sequence[Samples], order: Sequence[int], options: Mapping[str, 
     whole = bare[0].joined(bare[1:], options)
     run = whole.run
     spec = {k: v for k, v in run.spec.items() if all(p.run.spec.get(k) == v for p in made)}
-    whole.run = replace(run, spec=spec, negative=None)
+    same = {k: v for k, v in run.options.items() if all(p.run.options.get(k) == v for p in made)}
+    whole.run = replace(run, spec=spec, negative=None, options=same | dict(options))
     return whole.chosen(ranks)
 
 
@@ -241,8 +242,9 @@ def _value(name: str, cell: str, shapes: Mapping[str, Any]) -> Any:
     """A cell as what its column holds; conditions as they are."""
     if name in ("seed", "n"):
         low, high = (0, 2**64 - 1) if name == "seed" else (1, 10**9)
-        if not cell.strip().isdecimal() or not low <= int(cell) <= high:
-            raise ValueError(f"{name} must be a whole number from {low} to {high}, got {cell!r}")
+        digits = cell.strip()
+        if not digits.isdecimal() or len(digits) > 20 or not low <= int(digits) <= high:
+            raise ValueError(f"{name} must be a whole number from {low} to {high}, got {cell[:40]!r}")
         return int(cell)
     return _typed(name, cell.strip(), shapes[name]) if name in shapes else cell
 
@@ -268,9 +270,10 @@ def _typed(name: str, cell: str, kind: Any) -> Any:
     if kind in (int, float):
         try:
             number = kind(cell)
-        except ValueError:
-            number = math.nan
-        if not math.isfinite(number):
+            finite = math.isfinite(number)
+        except (ValueError, OverflowError):
+            finite = False
+        if not finite:
             raise ValueError(f"{name} must be a {'whole ' if kind is int else ''}number, got {cell!r}")
         return number
     return cell if kind is str else (cell,)

@@ -12,6 +12,7 @@ import pytest
 from langevin import prompts
 from langevin.assembly import build_model
 from langevin.cli.main import main
+from langevin.modalities.image.plugin import ImageSpec
 from langevin.modalities.recipes import recipe
 from tests.toy import Spec
 
@@ -226,3 +227,11 @@ class TestCommandLine:
         assert "--preview: expected a file of .png" in capsys.readouterr().err
         assert main(["sample", "m", "--preview", "no/x.png"]) == 2
         assert "there is no folder 'no'" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("column", "cell"), [("height", "1" * 400), ("seed", "1" * 5000)])
+def test_endless_numbers_are_refused(tmp_path: Path, column: str, cell: str) -> None:
+    path = tmp_path / "many.csv"
+    path.write_text(f"label,{column}\n1,{cell}\n")
+    with pytest.raises(ValueError, match=f"{column} must be a whole number"):
+        prompts.rows_of(path, ("label",), ImageSpec)

@@ -7,11 +7,11 @@ that alone takes seconds.
 from __future__ import annotations
 
 import math
-import sys
 import time
-from typing import Any
 
 import torch
+
+from langevin.core.progress import note
 
 __all__ = ["Forecast", "duration"]
 
@@ -59,7 +59,7 @@ class Forecast:
         if whole >= WORTH:
             batches = math.ceil(self.samples / rows)
             some = f"{batches} batch{'es' if batches > 1 else ''} of {rows}"
-            _write(f"about {duration(whole)}: {some}, {steps} step{'s' if steps > 1 else ''}")
+            note(f"about {duration(whole)}: {some}, {steps} step{'s' if steps > 1 else ''}")
 
     def _now(self) -> float:
         if self.device.type == "cuda":
@@ -75,12 +75,3 @@ def duration(seconds: float) -> str:
     if minutes < 90:
         return f"{minutes} min"
     return f"{minutes // 60} h {minutes % 60} min"
-
-
-def _write(text: str) -> None:
-    """A line on standard error, above a bar that is shown there."""
-    shown: Any = sys.modules.get("tqdm")
-    if shown is None:
-        print(text, file=sys.stderr, flush=True)
-    else:
-        shown.tqdm.write(text, file=sys.stderr)

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from langevin.core.progress import bar, note
 from langevin.core.records import given
-from langevin.core.request import checked_batch
+from langevin.core.request import checked_batch, checked_seed
 
 if TYPE_CHECKING:
     from langevin.core.model import Model
@@ -87,6 +87,7 @@ def passing(
     for name, value in (("n", n), ("draws", draws)):
         if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < 1):
             raise ValueError(f"{name} must be a whole number of at least 1, got {value!r}")
+    seed = checked_seed(seed)
     for name in ("first", "noise"):
         if name in options:
             raise ValueError(f"{name} does not go with a test: samples are drawn from number 0 on")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import TypeVar
+from typing import Any, TypeVar
 
 __all__ = ["bar", "note"]
 
@@ -54,4 +54,8 @@ def bar(
 
 def note(text: str) -> None:
     """A line on standard error, about something that is done otherwise than one may expect."""
-    print(text, file=sys.stderr, flush=True)
+    shown: Any = sys.modules.get("tqdm")
+    if shown is None:
+        print(text, file=sys.stderr, flush=True)
+    else:
+        shown.tqdm.write(text, file=sys.stderr)  # above a bar that is shown there

@@ -8,8 +8,9 @@ clip), ``overlap`` of them, are the last ones of the window before, known and ke
     window 2                   ▒▒▒▒████████
 
 What a window holds depends on the windows before it and never on those after, and its random numbers are those of the
-sample in window k (window 0 has the sample's own). So a stream that ends sooner is the beginning of one that goes on, and
-one that fits into a window is what :meth:`Model.sample` draws.
+sample in window k (window 0 has the sample's own). So of streams longer than
+a window, one that ends sooner is the beginning of one that goes on; one that fits into a window is what :meth:`Model.sample`
+draws at that length.
 
 The modality says how long windows are (:meth:`Modality.windows`), and plays the states as they are drawn.
 """
@@ -248,15 +249,15 @@ def stream(
         after: native object(s) that the samples continue: the result begins with them, and what the spec says of a duration
             is what is added.
         steps, evaluations: of each window.
-        progress: show a bar of windows; by default if standard error is a terminal. A stream that will take more than 30 s
-            says so there in either case, unless this is False.
+        progress: show a bar of windows; by default if standard error is a terminal. A stream of three windows
+            or more that will take more than 30 s says so there in either case, unless this is False.
         conditions: as for ``sample``; and the fields of the modality's spec, among them the length of the whole, of a
             ``window`` and of the ``overlap``.
         sampler, grid, guidance, negative, temperature, lag, seed, first, batch_size, watch: as for ``sample``.
 
     Raises:
         TypeError, ValueError: a modality whose samples cannot be streamed, an overlap that is not shorter than the window,
-            or what ``sample`` refuses.
+            or what ``sample`` refuses. A sample that cannot be decoded ends the stream: there are no failures in windows.
     """
     spec, sizes, conditions = spec_of(model.modality, conditions)
     n, raw = broadcast_conditions(conditions, count(after, None) if n is None else n, model.conditions)

@@ -8,6 +8,7 @@ Sounds and clips go on; pictures and molecules do not. A modality of the former 
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import tempfile
 from collections.abc import Sequence
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 
 __all__ = ["LongForm", "Writer", "save"]
 
-SAME = ("model", "seed", "spec")  # of samples.json, where two runs are known to differ before they are made
+COSTS = ("evaluations", "network_rows", "backward_passes")  # of samples.json, not known before a run is made
 
 
 class Writer(Protocol):
@@ -110,12 +111,14 @@ def save(stream: Streaming, path: Path, overwrite: bool = False) -> list[Path]:
             raise ValueError(f"{path} is one file, for {stream.draw.n} samples; give a folder")
         if path.exists() and not overwrite:
             raise FileExistsError(f"{path} is there already; choose another name, or overwrite it")
+        if not path.parent.is_dir():
+            raise FileNotFoundError(f"there is no folder {str(path.parent)!r} for {path.name}")
         _write(stream, [path], costs)
         return [path]
-    empty = stream.gathered([path] * stream.draw.n, costs)
+    asked = json.loads(json.dumps(stream.gathered([path] * stream.draw.n, costs).manifest()))
     if (path / MANIFEST).exists() and not overwrite:
-        earlier, ours = read_manifest(path), empty.manifest()
-        if len(earlier["samples"]) != len(empty) or any(earlier.get(k) != ours[k] for k in SAME):
+        earlier, ours = ({k: v for k, v in m.items() if k not in COSTS} for m in (read_manifest(path), asked))
+        if earlier != ours:
             raise FileExistsError(
                 f"{path} holds {described(earlier)}; choose another folder, or overwrite them"
             )

@@ -8,8 +8,8 @@ is rolled, the denoiser asked, and its belief rolled back,
           s_k = u \lfloor \{k / \varphi\} \, N / u \rfloor ,
 
 with N elements, the unit u of what may be rolled (a patch), the number k of the step and the golden ratio φ: cuts keep
-away from those of the steps before, and every place lies inside a stretch in most of them. All evaluations within a step,
-of any sample in any batch, see the same cut.
+away from those of the steps before, and every place lies inside a stretch in most of them. Evaluations at a
+time of the grid, and those between it and the time before, see the same cut, in any batch.
 
 It goes innermost, around the network's denoiser: what guidance keeps or compares then stays where it is. What a denoiser
 remembers of its beliefs is rolled with them.

@@ -156,8 +156,10 @@ class AudioModality(Modality):
         """Zeros of the duration that ``spec`` asks for, up to a whole number of patches.
 
         Raises:
-            ValueError: a duration that cannot be.
+            ValueError: a duration that cannot be, or an overlap of no windows.
         """
+        if getattr(spec, "overlap", None) is not None:
+            raise ValueError("overlap is that of windows; give window, too")
         frames = self.codec.frames(self._duration(spec))
         frames += -frames % self.patch[1]
         return torch.zeros(len(indices), frames, self.codec.channels, self.codec.bins), None

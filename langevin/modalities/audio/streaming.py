@@ -85,7 +85,7 @@ def windows(
         states = (part.permute(0, 2, 3, 1) for part in parts)
         sounds = decode_chunks(codec, states, chunk)
         if after is None:
-            return _ended(sounds, round(seconds * codec.rate))
+            return _ended(sounds, max(1, round(seconds * codec.rate)))
         return _continued(codec, sounds, after, before, seconds, fade)
 
     return Windows(spec, length, min(shared, length - 1), total, play, {"window": window}, context, chosen)
@@ -174,7 +174,7 @@ def _continued(
     made = _dropped(resample_blocks(inside, codec.rate, rate), lead * down)
     ramp = np.sin(np.pi / 2 * (np.arange(round(fade * rate)) + 0.5) / max(1, round(fade * rate))) ** 2
     fades = [_Fade(extrapolated(sound, len(ramp)), 1 - ramp) for sound in after]
-    left, place = round(seconds * rate), 0
+    left, place = max(1, round(seconds * rate)), 0
     for block in made:
         size = min(left, block.shape[1])
         rows = block[:, :size].numpy().reshape(len(after), channels, size)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import itertools
 import secrets
+import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from fractions import Fraction
@@ -34,6 +35,7 @@ SUBTYPES = {
 LOSSLESS = (".wav", ".flac")
 BLOCK = 65536  # samples of a channel; libsndfile's Vorbis encoder fails on blocks of millions
 LEAD = 1024  # samples of a frame of AAC
+PROBE = 4096  # samples of a channel that show whether a format takes a rate and channels
 PEAK = 10 ** (-1 / 20)  # −1 dBFS
 CLIPS = ("guard", "keep")
 
@@ -104,6 +106,12 @@ class Writer:
         self._file: Any = None
 
     def __enter__(self) -> Writer:
+        with (
+            tempfile.TemporaryDirectory() as probe
+        ):  # what cannot be encoded is refused before anything is drawn
+            first = np.zeros((self.channels, PROBE), np.float32)
+            about = _File(self.path, self.rate, self.channels, self.bits, self.clip)
+            _encode(Path(probe) / f"probe{self.path.suffix}", [first], about)
         self._file = optional.soundfile().SoundFile(
             str(self._kept), "w", self.rate, self.channels, subtype="FLOAT", format="RF64"
         )

@@ -60,7 +60,7 @@ def test_cuts_are_spread_over_the_circle_and_are_whole_units() -> None:
     assert max(b - a for a, b in zip(ordered[:-1], ordered[1:])) <= 24  # any few steps reach everywhere
 
 
-def test_every_question_of_a_step_sees_the_same_cut() -> None:
+def test_times_up_to_one_of_the_grid_see_the_same_cut() -> None:
     times = [1.0, 0.7, 0.4, 0.0]
     circle = Cyclic(1, times)
     assert circle.shift(0.69, 50) != circle.shift(0.7, 50)

@@ -250,3 +250,22 @@ def test_windows_and_loops_from_the_command_line(
     capsys.readouterr()
     assert main([*common, *long, "--overlap", "0.6", "--overwrite"]) != 0
     assert "overlap must be above 0 and shorter than the window of 0.512 s" in capsys.readouterr().err
+
+
+def test_another_run_in_the_folder_is_met_before_anything_is_drawn(model: Any, tmp_path: Path) -> None:
+    seen: list[Any] = []
+    windows: dict[str, Any] = {"seconds": 1, "window": 0.512, "overlap": 0.128, "progress": False}
+    model.stream(steps=1, **windows).save(tmp_path / "o")
+    with pytest.raises(FileExistsError, match="choose another folder"):
+        model.stream(steps=2, watch=seen.append, **windows).save(tmp_path / "o")
+    with pytest.raises(FileNotFoundError, match="there is no folder"):
+        model.stream(steps=1, watch=seen.append, **windows).save(tmp_path / "no" / "x.wav")
+    assert not seen
+    model.stream(steps=1, **windows).save(tmp_path / "o")  # the same run again
+
+
+def test_an_overlap_needs_windows_and_what_is_short_has_a_sample(model: Any) -> None:
+    with pytest.raises(ValueError, match="overlap is that of windows"):
+        model.sample(seconds=0.5, overlap=0.1, steps=1)
+    made = model.stream(seconds=1e-5, window=0.512, steps=1, progress=False).collect()[0]
+    assert made.samples.shape[1] == 1
