@@ -275,20 +275,20 @@ def _spoken(model: Any, info: ModelInfo, out: Path) -> list[Section]:
     word, speaker = SPOKEN[list(drawn).index(first)]
     voices = [name for _, name in SPOKEN if name != speaker][:2]
     turned = model.sample(2, start=first, strength=0.8, label=word, speaker=voices, seed=1)
-    filled = model.sample(2, like=first, keep=~lv.keep.seconds(0.5, 0.8), label=word, speaker=speaker, seed=2)
+    filled = model.sample(2, like=first, keep=~lv.keep.seconds(0.3, 0.5), label=word, speaker=speaker, seed=2)
     start = Figure(model.modality.html(first), "start", prompts[0])
     return [
         *sections,
         Section(
             "Start from a sound, redraw a part of it",
             "`model.sample(start=sound, strength=0.8, label=…, speaker=…)` gives the word to another voice; "
-            "`keep=~lv.keep.seconds(0.5, 0.8)` draws these 0.3 s anew and leaves the other samples as they are.",
+            "`keep=~lv.keep.seconds(0.3, 0.5)` draws these 0.2 s anew and leaves the other samples as they are.",
             [
                 Gallery(
                     [
                         start,
                         *_cards(turned, voices).figures,
-                        *_cards(filled, ["0.5 … 0.8 s drawn anew"] * 2).figures,
+                        *_cards(filled, ["0.3 … 0.5 s drawn anew"] * 2).figures,
                     ],
                     model.modality.card_width,
                 )
