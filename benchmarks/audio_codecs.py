@@ -121,9 +121,10 @@ def _judge(train: Any, path: Path | None) -> Judge:
     sounds, known = train.batch(range(len(train)))
     words = train.classes["label"]
     judge = train_judge(sounds, known["label"], class_names=words, rate=RATE, seconds=1.024)
-    if path is not None:
-        save_judge(judge, path)
-    return judge
+    if path is None:
+        return judge
+    save_judge(judge, path)
+    return load_judge(path)  # its weights are rounded there
 
 
 def interval(right: int, n: int) -> tuple[float, float]:

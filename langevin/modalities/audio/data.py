@@ -10,7 +10,7 @@ matter.
 
 **Crops.** With ``seconds``, a clip that is longer gives ``crops`` items for every ``seconds`` of it, each of them a
 stretch that begins at a random place; the place follows from the seed and the item's number. With ``timing`` they carry
-the conditions "start" and "total", in seconds: what the crop's beginning and the whole clip's length are (Evans et al.,
+the conditions "begin" and "total", in seconds: what the crop's beginning and the whole clip's length are (Evans et al.,
 2024, arXiv 2402.04825).
 """
 
@@ -91,7 +91,7 @@ class SoundDataset:
         silence: dBFS (:func:`~langevin.modalities.audio.sound.level`); quieter clips are left out, named in `silent`, and
             crops are drawn again. None keeps all.
         clipping: share of clipped samples above which a clip cannot be used; None allows any.
-        timing: whether items have the conditions "start" and "total".
+        timing: whether items have the conditions "begin" and "total".
         conditions: condition to column of the source; the usual ones when None.
         errors: "raise" refuses the set if any clip cannot be used, "skip" leaves such clips out.
         memory: bytes up to which decoded clips are kept.
@@ -150,7 +150,7 @@ class SoundDataset:
         }
         self.class_names = self.classes.get("label", ())
         if timing:
-            self.conditions |= {"start": "number", "total": "number"}
+            self.conditions |= {"begin": "number", "total": "number"}
         self.licence, self.attribution = licence or source.licence, attribution or source.attribution
         self._items = [i for i, clip in enumerate(source.clips) for _ in range(self._count(clip))]
         lengths = [self._length(source.clips[i]) for i in self._items]
@@ -181,7 +181,7 @@ class SoundDataset:
         }
         if self.timing:
             clips = [self.source.clips[i] for i in rows]
-            values["start"] = [start for _, _, start in found]
+            values["begin"] = [start for _, _, start in found]
             values["total"] = [clip.frames / clip.rate for clip in clips]
         return [sound for _, sound, _ in found], values
 

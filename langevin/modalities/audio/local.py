@@ -42,7 +42,7 @@ def foreign_config(folder: Path) -> dict[str, Any]:
     """What config.json of a foreign folder says.
 
     Raises:
-        FolderError: no such folder, no such file, or no mapping in it.
+        FolderError: no such folder, no such file, no mapping in it, or quantised weights.
     """
     if not folder.is_dir():
         raise FolderError(f"there is no folder {str(folder)!r}")
@@ -55,6 +55,8 @@ def foreign_config(folder: Path) -> dict[str, Any]:
         raise FolderError(f"{folder}: config.json cannot be read: {str(error)[:120]}") from None
     if not isinstance(config, dict):
         raise FolderError(f"{folder}: config.json holds no mapping but a {type(config).__name__}")
+    if "quantization_config" in config:
+        raise FolderError(f"{folder}: the weights are quantised, which is not read: save them whole")
     return config
 
 
@@ -72,6 +74,9 @@ def foreign_network(folder: Path, weights: str, load: Callable[..., tuple[Any, d
     if not (folder / weights).exists():
         raise FolderError(f"{folder} has no {weights}; pickled weights are not read: convert them")
     inside(folder, weights)
+    for other in folder.iterdir():  # each of these would lead the library to files that nobody has looked at
+        if other.name.endswith(".index.json") or other.name == "adapter_config.json":
+            raise FolderError(f"{folder} has {other.name}; weights are read from {weights} alone")
     try:
         network, report = load(
             str(folder),
@@ -80,7 +85,7 @@ def foreign_network(folder: Path, weights: str, load: Callable[..., tuple[Any, d
             output_loading_info=True,
             ignore_mismatched_sizes=True,  # the report names them
         )
-    except (OSError, RuntimeError, ValueError, TypeError, KeyError, AttributeError) as error:
+    except Exception as error:  # of foreign code, which may raise anything at what a file says
         raise FolderError(f"{folder}: {' '.join(str(error).split())[:400]}") from None
     kinds = ("missing_keys", "unexpected_keys", "mismatched_keys")
     wrong = [str(name) for kind in kinds for name in report[kind]]

@@ -144,13 +144,15 @@ class MelSpec:
             raise ValueError(f"{samples.shape[1]} samples are fewer than the {self.hop} of a frame")
         squared = _squared(self.framing.analyse(samples, frames)) + self.epsilon
         energy = squared if self.power == 2 else squared.sqrt()  # (B, bins, T)
-        mel = torch.matmul(self.filterbank.to(energy), energy).clamp(min=self.floor)
+        with torch.autocast(energy.device.type, enabled=False):
+            mel = torch.matmul(self.filterbank.to(energy), energy).clamp(min=self.floor)
         return mel.log() if self.log == "ln" else mel.log10()
 
     def magnitudes(self, log_mel: Tensor) -> Tensor:
         """The least-squares magnitudes |STFT| (B, bins, T), negative ones raised to 0, of log-mel (B, mels, T)."""
         mel = log_mel.exp() if self.log == "ln" else 10**log_mel
-        energy = torch.matmul(self.inverse.to(mel), mel).clamp(min=0)
+        with torch.autocast(mel.device.type, enabled=False):
+            energy = torch.matmul(self.inverse.to(mel), mel).clamp(min=0)
         return energy if self.power == 1 else energy.sqrt()
 
     def differences(self, other: MelSpec) -> list[str]:
@@ -179,9 +181,13 @@ def _to_hz(m: Tensor, scale: str) -> Tensor:
 def _filterbank(
     rate: int, n_fft: int, mels: int, fmin: float, fmax: float, norm: str | None, scale: str
 ) -> Tensor:
-    first, last = _to_mel(torch.tensor([fmin, fmax], dtype=torch.float64), scale).tolist()
-    corners = _to_hz(torch.linspace(first, last, mels + 2, dtype=torch.float64), scale)  # Hz
-    f = torch.linspace(0, rate / 2, n_fft // 2 + 1, dtype=torch.float64)
+    own: dict[str, Any] = {
+        "dtype": torch.float64,
+        "device": "cpu",
+    }  # where networks are being built elsewhere, too
+    first, last = _to_mel(torch.tensor([fmin, fmax], **own), scale).tolist()
+    corners = _to_hz(torch.linspace(first, last, mels + 2, **own), scale)  # Hz
+    f = torch.linspace(0, rate / 2, n_fft // 2 + 1, **own)
     low, peak, high = (corners[i : mels + i, None] for i in range(3))
     filters = torch.minimum((f - low) / (peak - low), (high - f) / (high - peak)).clamp(min=0)
     return filters * 2 / (high - low) if norm == "slaney" else filters

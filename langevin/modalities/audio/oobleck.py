@@ -32,6 +32,7 @@ from langevin.modalities.audio.sound import Audio
 
 __all__ = ["Oobleck", "margins"]
 
+LARGEST = 1 << 20  # of any number in a configuration
 UNITS = 3 * (1 + 3 + 9)  # samples on each side of the three residual units
 
 
@@ -142,6 +143,14 @@ def _load(home: Path) -> Any:
         )
     if config.get("audio_channels", 2) not in (1, 2):
         raise FolderError(f"{home}: sounds have 1 or 2 channels; got {config['audio_channels']}")
+    sizes = ("encoder_hidden_size", "decoder_input_channels", "decoder_channels", "sampling_rate")
+    lists = ("downsampling_ratios", "channel_multiples")
+    wrong = [name for name in sizes if name in config and not _size(config[name])]
+    wrong += [name for name in lists if name in config and not _sizes(config[name])]
+    if wrong:
+        raise FolderError(f"{home}: config.json: {', '.join(wrong)} must be whole numbers from 1")
+    if len(config.get("downsampling_ratios", [0] * 5)) != len(config.get("channel_multiples", [0] * 5)):
+        raise FolderError(f"{home}: config.json has not as many channel_multiples as downsampling_ratios")
     given, taken = config.get("encoder_hidden_size", 128), config.get("decoder_input_channels", 64)
     if given != 2 * taken:  # the encoder's last convolution gives mean and scale
         raise FolderError(
@@ -149,3 +158,11 @@ def _load(home: Path) -> Any:
         )
     kind = optional.diffusers().AutoencoderOobleck
     return foreign_network(home, "diffusion_pytorch_model.safetensors", kind.from_pretrained)
+
+
+def _size(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and 1 <= value <= LARGEST
+
+
+def _sizes(value: Any) -> bool:
+    return isinstance(value, list) and 0 < len(value) <= 16 and all(map(_size, value))

@@ -100,14 +100,15 @@ def _codec(given: Any, rate: int, data: Any, rows: list[int]) -> dict[str, Any]:
     for part, made in ((node, codec), (node.get("vocoder"), getattr(codec, "vocoder", None))):
         if isinstance(part, dict) and "folder" in part:  # of a pipeline's, the one that is used
             part["folder"] = getattr(made, "folder", part["folder"])
-    fixed = node.get("mean") or node.get("scale")
+    fixed = node.get("mean") or isinstance(node.get("scale"), (list, tuple))  # one number is no statistics
     if fixed or not hasattr(codec, "fitted"):
         return node
     sounds = (s for low in range(0, len(rows), 64) for s in data.batch(rows[low : low + 64])[0])
     fitted = codec.fitted(sounds)
     for key in ("mean", "std", "scale"):
         if hasattr(fitted, key):
-            node[key] = [round(float(v), 4) for v in getattr(fitted, key)]
+            value = getattr(fitted, key)
+            node[key] = [round(float(v), 4) for v in value] if isinstance(value, tuple) else float(value)
     return node
 
 

@@ -25,8 +25,10 @@ def autoencoder_of(data: Dataset, given: Mapping[str, Any], seed: int) -> Autoen
     Raises:
         BuildError: an unknown name, or what the one that is named refuses.
     """
-    name = (given.get("autoencoder") or {}).get("name", "waveform_vae")
+    node = given.get("autoencoder") or {}
+    node = {"name": node} if isinstance(node, str) else node
+    name = node.get("name", "waveform_vae")
     if name not in TRAINABLE:
         raise BuildError(unknown("autoencoder of sounds", name, TRAINABLE))
-    found: Autoencoder = TRAINABLE[name](data, given, seed)
+    found: Autoencoder = TRAINABLE[name](data, {**given, "autoencoder": node}, seed)
     return found

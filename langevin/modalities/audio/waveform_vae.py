@@ -303,5 +303,5 @@ def load_waveform_vae(folder: str | Path, device: str = "cpu") -> WaveVAE:
     Raises:
         FolderError: not a sound folder, or one of something else.
     """
-    network: WaveVAE = network_of(folder, "autoencoder", AUTOENCODERS)
+    network: WaveVAE = network_of(Path(folder).expanduser(), "autoencoder", AUTOENCODERS)
     return network.to(device)

@@ -144,19 +144,19 @@ def test_crops(folder, memory):
     sounds, conditions = data.batch(range(len(data)))
     assert {len(s) for s in sounds} == {3200}
     assert data.lengths is None
-    assert data.conditions == {"start": "number", "total": "number"}
-    for start, total in zip(conditions["start"], conditions["total"]):
+    assert data.conditions == {"begin": "number", "total": "number"}
+    for start, total in zip(conditions["begin"], conditions["total"]):
         assert 0 <= start <= total - 0.4 + 1e-9
     assert sorted(set(np.round(conditions["total"], 3))) == [0.5, 1.0, 2.0]
-    assert len(set(conditions["start"])) > 25
+    assert len(set(conditions["begin"])) > 25
     again, same = data.batch([7, 3])
-    assert same["start"] == [conditions["start"][7], conditions["start"][3]]
+    assert same["begin"] == [conditions["begin"][7], conditions["begin"][3]]
     assert np.array_equal(again[0].samples, sounds[7].samples)
     first = open_data(folder, rate=8000).batch([1])[0][0]
-    place = round(conditions["start"][9] * 8000)  # the first crop of b.flac
+    place = round(conditions["begin"][9] * 8000)  # the first crop of b.flac
     assert np.array_equal(sounds[9].samples, first.samples[:, place : place + 3200])
     other = open_data(folder, rate=8000, seconds=0.4, crops=3, timing=True, memory=memory, seed=2)
-    assert other.batch([7])[1]["start"] != same["start"][:1]
+    assert other.batch([7])[1]["begin"] != same["begin"][:1]
 
 
 def test_crops_of_silence_are_drawn_again(tmp_path, noise):

@@ -151,3 +151,18 @@ def test_centred_frames_are_those_of_torch():
     theirs = torch.stft(x, 64, 16, 64, torch.hann_window(64), return_complex=True)
     assert torch.allclose(Framing(64, 64, 16, 32).analyse(x, 41), theirs, atol=1e-5)
     assert MelSpec(8000, 64, 64, 16, 8).frames_of(640) == 41
+
+
+def test_a_filterbank_is_made_where_networks_are_built_without_memory() -> None:
+    with torch.device("meta"):
+        spec = preset("audioldm-16k", mels=47)
+    assert spec.filterbank.device.type == "cpu" and float(spec.filterbank.sum()) > 0
+
+
+def test_half_precision_around_it_does_not_reach_the_mel_scale() -> None:
+    spec = preset("speech-8k")
+    x = torch.from_numpy(np.random.default_rng(0).standard_normal((1, 2048)).astype(np.float32))
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        found = spec.spectrogram(x)
+        back = spec.magnitudes(found)
+    assert torch.equal(found, spec.spectrogram(x)) and torch.equal(back, spec.magnitudes(found))

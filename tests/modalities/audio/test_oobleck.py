@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import shutil
 
 import numpy as np
@@ -15,6 +16,7 @@ from langevin.modalities.audio.codec import LogMel
 from langevin.modalities.audio.mel import PRESETS
 from langevin.modalities.audio.modality import AudioModality
 from langevin.modalities.audio.oobleck import Oobleck, margins
+from langevin.modalities.audio.recipe import defaults
 
 
 def saved(path, channels=2, strides=(2, 4), seed=0):
@@ -147,3 +149,48 @@ def test_folders_that_hold_no_such_autoencoder(folder, tmp_path):
 
 def test_the_spectrum_of_a_codec_has_one_channel_of_sound():
     assert getattr(LogMel(PRESETS["speech-8k"]), "sound_channels", 1) == 1
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"channel_multiples": [1]}, "not as many channel_multiples"),
+        ({"encoder_hidden_size": None, "decoder_input_channels": None}, "encoder_hidden_size"),
+        ({"sampling_rate": 1e400}, "sampling_rate must be whole numbers"),
+        ({"sampling_rate": 0}, "sampling_rate must be whole numbers"),
+        ({"encoder_hidden_size": 1 << 40}, "encoder_hidden_size must be whole numbers"),
+        ({"quantization_config": {"quant_method": "x"}}, "quantised"),
+    ],
+)
+def test_hostile_configurations_are_refused(folder, tmp_path, change, message):
+    home = tmp_path / "h"
+    shutil.copytree(folder[0], home)
+    config = json.loads((home / "config.json").read_text())
+    (home / "config.json").write_text(json.dumps({**config, **change}))
+    with pytest.raises(FolderError, match=message):
+        Oobleck(str(home))
+
+
+@pytest.mark.parametrize("name", ["diffusion_pytorch_model.safetensors.index.json", "adapter_config.json"])
+def test_nothing_leads_to_other_files(folder, tmp_path, name):
+    home = tmp_path / "h"
+    shutil.copytree(folder[0], home)
+    (home / name).write_text("{}")
+    with pytest.raises(FolderError, match="weights are read from"):
+        Oobleck(str(home))
+
+
+def test_its_statistics_follow_from_data(folder, noise):
+    class Two:
+        conditions, classes, seconds = {}, {}, 0.2
+
+        def __len__(self):
+            return 2
+
+        def batch(self, rows):
+            return [noise(0.2, channels=2) for _ in rows], {}
+
+    for scale in ({}, {"scale": 2.0}):
+        node = {"name": "oobleck", "folder": str(folder[0]), **scale}
+        codec = defaults(Two(), {"modality": {"codec": node}})["modality"]["codec"]
+        assert len(codec["mean"]) == len(codec["std"]) == 4 and codec["scale"] == scale.get("scale", 1.0)
