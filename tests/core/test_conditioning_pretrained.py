@@ -147,3 +147,35 @@ def test_what_cannot_be_read_is_refused(tmp_path):
     embed = TransformersTextEmbedder(tmp_path, 24)
     with pytest.raises(ValueError, match="21 tokens; this encoder takes at most 20"):
         embed.parse(["x" * 21])
+
+
+def test_a_folder_of_shards_is_read_and_what_leads_elsewhere_is_not(tmp_path):
+    folder = tmp_path / "encoder"
+    model = bert(optional.transformers()).eval()
+    model.save_pretrained(folder, max_shard_size="4KB")
+    write_tokenizer(folder)
+    shards = sorted(folder.glob("model-*.safetensors"))
+    assert len(shards) > 1
+    embed = TransformersTextEmbedder(folder, 8)
+    for name, value in embed._frozen[0].named_parameters():
+        assert torch.equal(value, model.get_parameter(name))
+    shards[0].rename(tmp_path / "elsewhere.safetensors")
+    shards[0].symlink_to(tmp_path / "elsewhere.safetensors")
+    with pytest.raises(ValueError, match="leads out of the folder"):
+        TransformersTextEmbedder(folder, 8)
+    for path in folder.glob("model*"):
+        path.unlink()
+    torch.save(model.state_dict(), folder / "pytorch_model.bin")
+    with pytest.raises(ValueError, match=r"pytorch_model\.bin is a pickle"):
+        TransformersTextEmbedder(folder, 8)
+
+
+def test_weights_of_another_shape_are_named(tmp_path):
+    bert(optional.transformers()).save_pretrained(tmp_path)
+    write_tokenizer(tmp_path)
+    weights = tmp_path / "model.safetensors"
+    kept = load_file(weights)
+    name = "encoder.layer.1.output.dense.weight"
+    save_file({**kept, name: torch.zeros(2, 3)}, weights, {"format": "pt"})
+    with pytest.raises(ValueError, match=f"lack 1 parameters, such as '{name}'"):
+        TransformersTextEmbedder(tmp_path, 8)

@@ -47,7 +47,7 @@ class TransformersTextEmbedder(Embedder):
 
     Raises:
         FileNotFoundError: the folder does not exist.
-        ValueError: its weights are not those of its encoder, or it is no encoder of text.
+        ValueError: its weights are not those of its encoder, are pickled or lie outside it, or it is no encoder of text.
     """
 
     def __init__(
@@ -58,21 +58,24 @@ class TransformersTextEmbedder(Embedder):
         self.folder = Path(folder)
         if not self.folder.is_dir():
             raise FileNotFoundError(f"no folder {self.folder} with a text encoder; nothing is downloaded")
-        from langevin import optional
+        from langevin import foreign, optional
 
         transformers = optional.transformers()
+        foreign.require_inside(self.folder)
         local: dict[str, Any] = {"local_files_only": True, "trust_remote_code": False}
         self.tokenizer = transformers.AutoTokenizer.from_pretrained(self.folder, **local)
         config = transformers.AutoConfig.from_pretrained(self.folder, **local)
-        encoder, report = _class_of(transformers, config, self.folder).from_pretrained(
-            self.folder, use_safetensors=True, output_loading_info=True, **local
+        kind = _class_of(transformers, config, self.folder)
+        encoder, report = foreign.load(
+            self.folder, kind, "model", config, sharded=True, trust_remote_code=False
         )
         if encoder.config.is_encoder_decoder:
             encoder = encoder.get_encoder()
         elif hasattr(encoder, "text_model") and any(hasattr(encoder, part) for part in _BESIDE):
             encoder = encoder.text_model
         names = tuple(name for name, _ in encoder.named_parameters() if "pooler" not in name)
-        missing = [key for key in report["missing_keys"] if key.endswith(names)]
+        wrong = [*report["missing_keys"], *(key[0] for key in report["mismatched_keys"])]
+        missing = [key for key in wrong if key.endswith(names)]
         if missing:
             raise ValueError(
                 f"the weights in {self.folder} lack {len(missing)} parameters, such as {missing[0]!r}"

@@ -7,7 +7,8 @@ A :class:`~langevin.core.keep.Keep` chooses on the grid of a state, (T, F), whos
     ~(keep.seconds(0.5, 1) & keep.hertz(2000))   of that half second, what lies above 2 kHz is
 
 **Frames.** The window of a frame reaches beyond the samples it stands for. A frame whose window meets a sample that is drawn
-anew is drawn anew itself, so that nothing is told of what is replaced.
+anew is drawn anew itself, so that nothing is told of what is replaced. What fills the last patch is a reflection of up to as
+many samples before it, so where any of the last two patches is drawn anew, all of the last one is.
 
 **Samples.** Outside the edited span the result has the user's own samples, exactly, at their own rate and in all channels.
 The crossfade lies inside the span: over its first and its last ``fade`` seconds (half the span where that is less) the
@@ -53,8 +54,14 @@ def grid(at: Tensor, f: Tensor) -> Grid:
     return Grid((len(at), len(f)), axes)
 
 
-def chosen(keep: Keep, codec: Codec, frames: int) -> Tensor:
+def chosen(keep: Keep, codec: Codec, frames: int, patch: int) -> Tensor:
     """Which elements (T, F) of a state are kept.
+
+    Args:
+        keep: of the user.
+        codec: of the model.
+        frames: T.
+        patch: frames of a token, of which the last may be filled by reflection.
 
     Raises:
         ValueError: all of them.
@@ -69,6 +76,7 @@ def chosen(keep: Keep, codec: Codec, frames: int) -> Tensor:
             raise ValueError(f"keep={keep.name} keeps all of the sound; nothing is left to generate")
     else:
         kept = keep(grid((torch.arange(frames, dtype=torch.float64) + 0.5) * codec.hop / codec.rate, f))
+    kept = torch.cat([kept[:-patch], kept[-patch:] & kept[-2 * patch :].all(0)])
     before, after = reach(codec)
     if not before and not after:
         return kept

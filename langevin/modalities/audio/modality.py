@@ -1,8 +1,12 @@
 """Sounds: states (B, T, C, F) of a codec's frames, patches as tokens, :class:`Audio` outside.
 
 A codec's states have time as their last axis; here it is the first axis of elements, as masks and times of single elements
-are (B, T). A sound is followed by silence up to a whole number of patches. Sounds of one duration have no mask; of several,
-the shorter ones of a batch are masked where they have ended.
+are (B, T). Sounds of one duration have no mask; of several, the shorter ones of a batch are masked where they have ended.
+
+**The last patch.** A sound is followed by its own reflection up to a whole number of patches, as its last samples say best
+what lies within its statistics: digital silence is tens of standard deviations below the noise of a recording. Nothing of
+the reflection is heard, as samples and edits end where was asked or where the original did; and nothing of it is kept
+where it would tell what is drawn anew (:func:`langevin.modalities.audio.edits.chosen`).
 """
 
 from __future__ import annotations
@@ -129,9 +133,8 @@ class AudioModality(Modality):
                     f"item {place} is no sound but a {type(item).__name__}; read a file with Audio"
                 )
             samples = fed(self.codec, item).samples
-            padded.append(
-                Audio(np.pad(samples, ((0, 0), (0, -samples.shape[1] % self.unit))), self.codec.rate)
-            )
+            filled = np.pad(samples, ((0, 0), (0, -samples.shape[1] % self.unit)), mode="reflect")
+            padded.append(Audio(filled, self.codec.rate))
         state = self.codec.encode(padded).permute(0, 3, 1, 2)
         frames = torch.tensor([len(sound) // self.codec.hop for sound in padded])
         if bool((frames == state.shape[1]).all()):
@@ -219,10 +222,11 @@ class AudioModality(Modality):
     def chosen(self, keep: Keep, known: State) -> State:
         """Where the state is kept, in the shape of ``known``: the grid is (T, F), with seconds and hertz as units.
 
-        A frame that looks at samples which are drawn anew is drawn anew, too.
+        A frame that looks at samples which are drawn anew, or at their reflection in the last patch, is drawn anew, too.
         """
         assert isinstance(known, Tensor)
-        return chosen(keep, self.codec, known.shape[1])[None, :, None].expand(known.shape).clone()
+        kept = chosen(keep, self.codec, known.shape[1], self.patch[1])
+        return kept[None, :, None].expand(known.shape).clone()
 
     def restore(self, item: Any, original: Any, keep: Keep) -> Any:
         """The sound with the user's own samples where they are kept, at the user's rate and with the user's channels."""

@@ -22,12 +22,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from langevin import optional
-from langevin.core.errors import unknown
+from langevin import foreign, optional
 from langevin.folders import FolderError
 from langevin.modalities.audio.codec import CODECS, SMALLEST_STD, sums
 from langevin.modalities.audio.latents import Latents
-from langevin.modalities.audio.local import foreign_config, foreign_network
 from langevin.modalities.audio.sound import Audio
 
 __all__ = ["Oobleck", "margins"]
@@ -75,8 +73,7 @@ class Oobleck(Latents):
         std: tuple[float, ...] = (),
         device: str = "cpu",
     ) -> None:
-        home = Path(folder).expanduser()
-        home = home / "vae" if not (home / "config.json").exists() and (home / "vae").is_dir() else home
+        home = foreign.part(folder, "vae")
         self._set(_load(home).to(device), str(home), scale, mean, std, device)
 
     def _set(
@@ -136,11 +133,8 @@ class Oobleck(Latents):
 
 
 def _load(home: Path) -> Any:
-    config = foreign_config(home)
-    if config.get("_class_name") != "AutoencoderOobleck":
-        raise FolderError(
-            f"{home}: " + unknown("autoencoder class", config.get("_class_name"), ["AutoencoderOobleck"])
-        )
+    config = foreign.read_config(home)
+    foreign.require_class(home, config, "autoencoder class", ["AutoencoderOobleck"])
     if config.get("audio_channels", 2) not in (1, 2):
         raise FolderError(f"{home}: sounds have 1 or 2 channels; got {config['audio_channels']}")
     sizes = ("encoder_hidden_size", "decoder_input_channels", "decoder_channels", "sampling_rate")
@@ -156,8 +150,7 @@ def _load(home: Path) -> Any:
         raise FolderError(
             f"{home}: an encoder of {given} gives latents of half as many channels, not {taken}"
         )
-    kind = optional.diffusers().AutoencoderOobleck
-    return foreign_network(home, "diffusion_pytorch_model.safetensors", kind.from_pretrained)
+    return foreign.network(home, optional.diffusers().AutoencoderOobleck, "diffusion_pytorch_model")
 
 
 def _size(value: Any) -> bool:

@@ -21,13 +21,10 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
-from langevin import optional
-from langevin.core.errors import unknown
+from langevin import foreign, optional
 from langevin.core.registry import Registry
 from langevin.core.rng import Stream
-from langevin.folders import FolderError
 from langevin.modalities.audio.framing import Circle, Framing
-from langevin.modalities.audio.local import foreign_config, foreign_network
 from langevin.modalities.audio.mel import PRESETS, MelSpec
 
 __all__ = ["VOCODERS", "GriffinLim", "HifiGan", "Vocoder"]
@@ -142,8 +139,7 @@ class HifiGan:
     network: Any = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        home = Path(self.folder).expanduser()
-        home = home / "vocoder" if (home / "vocoder").is_dir() else home
+        home = foreign.part(self.folder, "vocoder")
         network = _load(home)
         object.__setattr__(self, "network", network)
         object.__setattr__(self, "folder", str(home))
@@ -183,9 +179,6 @@ class HifiGan:
 
 
 def _load(folder: Path) -> Any:
-    kinds = foreign_config(folder).get("architectures")
-    if kinds != ["SpeechT5HifiGan"]:
-        raise FolderError(f"{folder}: " + unknown("architecture of a vocoder", kinds, ["SpeechT5HifiGan"]))
-    return foreign_network(
-        folder, "model.safetensors", optional.transformers().SpeechT5HifiGan.from_pretrained
-    )
+    config = foreign.read_config(folder)
+    foreign.require_class(folder, config, "architecture of a vocoder", ["SpeechT5HifiGan"])
+    return foreign.network(folder, optional.transformers().SpeechT5HifiGan, "model")

@@ -12,17 +12,15 @@ where z is the mode of q(z | x). These are the formulas of the pipelines of diff
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 from PIL import Image as PILImage
-from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
-from langevin import optional
+from langevin import foreign, optional
 from langevin.core.errors import unknown
 from langevin.folders import FolderError
 from langevin.modalities.image.pixels import to_images, to_tensor
@@ -31,9 +29,7 @@ from langevin.modalities.image.vae import ConvVAE, load_vae, require_finite
 __all__ = ["CLASSES", "DiffusersCodec", "VAECodec", "vae_codec"]
 
 CLASSES = ("AutoencoderKL", "AutoencoderTiny", "AutoencoderDC")
-CONFIG_BYTES = 1 << 20
 WEIGHTS = "diffusion_pytorch_model"
-PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl")
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
 
@@ -154,7 +150,7 @@ class DiffusersCodec(LatentCodec):
     ) -> None:
         if dtype not in DTYPES:
             raise ValueError(unknown("dtype", dtype, DTYPES))
-        self.vae: Any = _read(_home(Path(folder).expanduser()), DTYPES[dtype]).to(device)
+        self.vae: Any = _read(foreign.part(folder, "vae"), DTYPES[dtype]).to(device)
         config = self.vae.config
         levels = config.get("encoder_block_out_channels") or config["block_out_channels"]
         factor = 2 ** (len(levels) - 1)
@@ -190,98 +186,12 @@ class DiffusersCodec(LatentCodec):
         return x
 
 
-def _home(folder: Path) -> Path:
-    """The folder of the autoencoder itself."""
-    if not folder.is_dir():
-        raise FolderError(f"there is no folder {str(folder)!r}")
-    return folder / "vae" if not (folder / "config.json").exists() and (folder / "vae").is_dir() else folder
-
-
-def _member(folder: Path, name: str) -> Path:
-    """A regular file of the folder; in a cache of the hub, snapshots/ may link to the blobs/ beside it."""
-    path, home = (folder / name).resolve(), folder.resolve()
-    blobs = [parent.parent / "blobs" for parent in home.parents if parent.name == "snapshots"]
-    if not path.is_file():
-        raise FolderError(f"{folder} has no {name}")
-    if not any(path.is_relative_to(place) for place in (home, *blobs)):
-        raise FolderError(f"{folder / name} is a link that leads out of the folder")
-    return path
-
-
-def _config(folder: Path) -> dict[str, Any]:
-    path = _member(folder, "config.json")
-    if path.stat().st_size > CONFIG_BYTES:
-        raise FolderError(f"{path} is larger than {CONFIG_BYTES} bytes")
-    try:
-        config = json.loads(path.read_text("utf-8"))
-    except (ValueError, RecursionError) as error:
-        raise FolderError(f"{path} is not JSON: {str(error)[:80]}") from None
-    if not isinstance(config, dict):
-        raise FolderError(f"{path}: expected a mapping, got {type(config).__name__}")
-    if config.get("_class_name") not in CLASSES:
-        raise FolderError(f"{path}: {unknown('autoencoder class', config.get('_class_name'), CLASSES)}")
-    if config.get("quantization_config"):
-        raise FolderError(f"{path}: quantised autoencoders are not read; save it in float16 or float32")
-    return config
-
-
-def _variant(folder: Path) -> str | None:
-    """What stands between the name and the suffix of the weights: None, or "fp16", ….
-
-    Raises:
-        FolderError: there are no safetensors, or they are in several files.
-    """
-    if (folder / f"{WEIGHTS}.safetensors").exists():
-        return None
-    found = sorted(path.name for path in folder.glob(f"{WEIGHTS}.*.safetensors"))
-    if len(found) == 1 and found[0].count(".") == 2:
-        return found[0].split(".")[1]
-    if list(folder.glob(f"{WEIGHTS}*.safetensors")):
-        raise FolderError(f"{folder} has its weights in several files; save one {WEIGHTS}.safetensors")
-    pickles = sorted(path.name for path in folder.iterdir() if path.suffix in PICKLES)
-    held = f"; {pickles[0]} is a pickle, which could run anything: convert it" if pickles else ""
-    raise FolderError(f"{folder} has no {WEIGHTS}.safetensors{held}")
-
-
-def _require_plausible(config: dict[str, Any], weights: Path) -> None:
-    """Refuses a configuration that asks for more layers than there are weights, which could take hours to build."""
-    try:
-        with safe_open(weights, framework="pt") as file:
-            held = len(file.keys())
-    except SafetensorError as error:
-        raise FolderError(f"{weights}: {error}") from None
-    for name, value in config.items():
-        if not any(word in name for word in ("layers", "blocks")):
-            continue
-        numbers = value if isinstance(value, list) else [value]
-        if len(numbers) > held or any(isinstance(n, (int, float)) and n > held for n in numbers):
-            raise FolderError(
-                f"{weights.parent}: {name} = {str(value)[:60]} asks for more than {held} weights hold"
-            )
-
-
 def _read(folder: Path, dtype: torch.dtype) -> Any:
     """The autoencoder of a folder, every weight of it read."""
-    config, variant = _config(folder), _variant(folder)
-    weights = _member(folder, f"{WEIGHTS}.{variant}.safetensors" if variant else f"{WEIGHTS}.safetensors")
-    _require_plausible(config, weights)
-    kind = getattr(optional.diffusers(), config["_class_name"])
-    try:
-        vae, report = kind.from_pretrained(
-            str(folder),
-            torch_dtype=dtype,
-            variant=variant,
-            use_safetensors=True,
-            local_files_only=True,
-            output_loading_info=True,
-        )
-    except (OSError, RuntimeError, ValueError, TypeError, KeyError, AttributeError) as error:
-        raise FolderError(f"{folder}: {' '.join(str(error).split())[:400]}") from None
-    wrong = [name for kind in ("missing_keys", "unexpected_keys", "mismatched_keys") for name in report[kind]]
-    if wrong:
-        raise FolderError(f"{folder}: the weights do not fit config.json: {', '.join(map(str, wrong[:5]))}")
+    name = foreign.require_class(folder, foreign.read_config(folder), "autoencoder class", CLASSES)
+    vae = foreign.network(folder, getattr(optional.diffusers(), name), WEIGHTS, torch_dtype=dtype)
     given = vae.config["in_channels"]
     back = vae.config.get("out_channels", given)
     if given not in (1, 3) or given != back:
         raise FolderError(f"{folder}: pictures have 1 or 3 channels; got {given} in and {back} out")
-    return vae.requires_grad_(False).eval()
+    return vae

@@ -34,13 +34,40 @@ def mel() -> AudioModality:
     return AudioModality(LogMel(preset("speech-8k")), (8, 4), seconds=1.024)
 
 
-def test_a_sound_comes_back_and_silence_fills_its_last_patch(exact: AudioModality, noise: Any) -> None:
+def test_a_sound_comes_back_and_its_reflection_fills_its_last_patch(exact: AudioModality, noise: Any) -> None:
     sound = noise(0.5)
     state, mask = exact.encode([sound])
     assert mask is None and state.shape == (1, 64, 2, 128)
     (made,) = exact.decode(state)
     assert len(made) == 4096 and np.abs(made.samples[:, :4000] - sound.samples).max() < 1e-5
-    assert np.abs(made.samples[:, 4000:]).max() < 1e-5
+    assert np.abs(made.samples[:, 4000:] - sound.samples[:, -2:-98:-1]).max() < 1e-5
+    whole = Audio(made.samples, RATE)
+    assert torch.equal(exact.encode([whole])[0], exact.codec.encode([whole]).permute(0, 3, 1, 2))
+
+
+def _hiss(count: int, seed: int) -> Audio:
+    """A tone that dies away over a steady noise of −40 dBFS."""
+    t = np.arange(count) / RATE
+    x = 0.01 * np.random.default_rng(seed).standard_normal(count)
+    return Audio(x + 0.2 * np.exp(-3 * t) * np.sin(2 * np.pi * 440 * t), RATE)
+
+
+@pytest.mark.parametrize("count", [300, 3333, 4100, 4700])
+def test_what_fills_the_last_patch_lies_within_the_statistics_of_the_sound(count: int) -> None:
+    """Silence would be at −22 standard deviations of the sound of 4100 samples."""
+    codec = LogMel(preset("speech-8k")).fitted([_hiss(8192, seed) for seed in range(4)])
+    modality = AudioModality(codec, (8, 4))
+    state, mask = modality.encode([_hiss(count, 7), _hiss(6000, 8)])
+    assert mask is not None
+    for row, ended in ((0, count), (1, 6000)):
+        filled = state[row, mask[row]][ended // codec.hop - 1 :]
+        assert filled.abs().max() < 7 and filled.mean((1, 2)).abs().max() < 2
+    assert torch.equal(state[0, mask[0]], modality.encode([_hiss(count, 7)])[0][0])
+
+
+def test_a_sound_of_one_sample_fills_a_patch(mel: AudioModality) -> None:
+    state, mask = mel.encode([Audio(np.full(1, 0.5), RATE)])
+    assert mask is None and state.shape == (1, 4, 1, 64) and bool(torch.isfinite(state).all())
 
 
 def test_sounds_of_several_durations_are_masked_and_do_not_know_their_batch(
@@ -203,6 +230,19 @@ def test_frames_that_look_at_edited_samples_are_drawn_anew(mel: AudioModality, n
     chosen = mel.chosen(span, a)
     assert torch.equal(a[chosen], b[chosen])
     assert 0.6 < chosen.float().mean() < 0.8
+
+
+@pytest.mark.parametrize("low", [0.35, 0.44, 0.49])
+def test_the_reflection_of_what_is_replaced_is_not_kept(mel: AudioModality, noise: Any, low: float) -> None:
+    """The end of a sound of 4000 samples is drawn anew; the last 96 samples of its state mirror it."""
+    one, two = noise(0.5, seed=1), noise(0.5, seed=2)
+    mixed = one.samples.copy()
+    mixed[:, round(low * RATE) :] = two.samples[:, round(low * RATE) :]
+    a, b = (mel.encode([sound])[0] for sound in (one, Audio(mixed, RATE)))
+    kept = mel.chosen(~keep.seconds(low, 0.5), a)
+    assert torch.equal(a[kept], b[kept]) and kept[:, :20].all() and not kept[:, -4:].any()
+    high = mel.chosen(~(keep.seconds(low, 0.5) & keep.hertz(2000)), a)
+    assert high[:, -4:, :, :20].all() and not high[:, -4:, :, -10:].any()
 
 
 def test_a_band_is_kept_and_the_rest_of_the_span_is_the_users_own(exact: AudioModality, tone: Any) -> None:

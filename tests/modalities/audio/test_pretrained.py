@@ -1,10 +1,14 @@
 from __future__ import annotations
 
+import shutil
+
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 
 from langevin import optional
+from langevin.folders import FolderError
 from langevin.modalities.audio.metrics import Clap, VGGish
 from langevin.modalities.audio.metrics.pretrained import _vggish_input
 from langevin.modalities.audio.sound import Audio
@@ -84,6 +88,24 @@ def test_weights_are_local_or_the_command_is_named(measure, command, tmp_path):
         measure(tmp_path / "nothing")
 
 
+def test_clap_is_read_from_safetensors_alone_and_whole(clap, tmp_path):
+    home = tmp_path / "clap"
+    shutil.copytree(clap._folder, home)
+    kept = load_file(home / "model.safetensors")
+    gone = "audio_projection.linear1.weight"
+    save_file({k: v for k, v in kept.items() if k != gone}, home / "model.safetensors", {"format": "pt"})
+    with pytest.raises(FolderError, match=f"weights do not fit config.json: {gone}"):
+        Clap(home)
+    (home / "model.safetensors").unlink()
+    torch.save(kept, home / "pytorch_model.bin")
+    with pytest.raises(FolderError, match=r"pytorch_model\.bin is a pickle"):
+        Clap(home)
+    (tmp_path / "vocab.json").write_text("{}")
+    (home / "vocab.json").symlink_to(tmp_path / "vocab.json")
+    with pytest.raises(FolderError, match="leads out of the folder"):
+        Clap(home)
+
+
 def test_vggish_hears_windows_of_96_frames():
     assert _vggish_input(noise(0.2).samples[0].astype(float)).shape == (1, 96, 64)
     assert _vggish_input(noise(1.935).samples[0].astype(float)).shape == (2, 96, 64)
@@ -108,8 +130,6 @@ def test_vggish_bands_equal_those_of_transformers():
 
 
 def test_vggish_reads_the_state_of_the_port_and_nothing_else(tmp_path):
-    from safetensors.torch import save_file
-
     state, half = {}, torch.float16
     for k, (i, o) in zip(
         (0, 3, 6, 8, 11, 13), ((1, 64), (64, 128), (128, 256), (256, 256), (256, 512), (512, 512))

@@ -256,6 +256,16 @@ def test_pickled_weights_are_not_read(tmp_path: Path) -> None:
         DiffusersCodec(tmp_path, 16)
 
 
+@pytest.mark.parametrize("name", [f"{WEIGHTS}.index.json", "adapter_config.json"])
+def test_nothing_leads_to_weights_elsewhere(name: str, tmp_path: Path) -> None:
+    tiny().save_pretrained(tmp_path)
+    (tmp_path / name).write_text(
+        json.dumps({"weight_map": {"encoder.layers.0.weight": "../other.safetensors"}})
+    )
+    with pytest.raises(FolderError, match=rf"has {name}; weights are read from {WEIGHTS} alone"):
+        DiffusersCodec(tmp_path, 16)
+
+
 def edited(folder: Path, **changes: Any) -> None:
     path = folder / "config.json"
     path.write_text(json.dumps({**json.loads(path.read_text()), **changes}))

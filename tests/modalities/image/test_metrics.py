@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from PIL import Image
 from scipy import linalg
 
+from langevin.folders import FolderError
 from langevin.modalities.image.metrics import (
     CLIP,
     Estimate,
@@ -304,6 +305,9 @@ def test_clip_embeds_from_a_local_folder(tmp_path):
     assert found.shape == (5, 12)
     np.testing.assert_allclose(np.linalg.norm(found, axis=1), 1, rtol=1e-5)
     assert not np.allclose(found[0], found[1], atol=1e-4)
+    (tmp_path / "model.safetensors").rename(tmp_path / "pytorch_model.bin")
+    with pytest.raises(FolderError, match=r"pytorch_model\.bin is a pickle"):
+        CLIP(tmp_path)
 
 
 def test_evaluate_carries_its_floor_and_controls():

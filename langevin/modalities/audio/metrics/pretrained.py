@@ -32,7 +32,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from langevin import optional
+from langevin import foreign, optional
 from langevin.modalities.audio.sound import Audio
 from langevin.modalities.statistics import Estimate, bootstrap
 
@@ -55,6 +55,7 @@ class Clap:
 
     Raises:
         FileNotFoundError: no such folder; the message has the command that fetches one.
+        FolderError: pickled weights, links out of the folder, or weights that do not fit; see :mod:`langevin.foreign`.
         ImportError: transformers is not installed.
     """
 
@@ -65,10 +66,12 @@ class Clap:
                 f"no CLAP model at {str(folder)!r}; nothing is downloaded: run `{GET_CLAP}` and give that folder"
             )
         transformers = optional.transformers()
-        local: dict[str, Any] = {"local_files_only": True}
+        foreign.require_inside(path)
         self.device, self.batch_size = device, batch_size
-        self.net: Any = transformers.ClapModel.from_pretrained(str(path), **local).to(device).eval()
-        self.extract: Any = transformers.ClapFeatureExtractor.from_pretrained(str(path), **local)
+        self.net: Any = foreign.network(path, transformers.ClapModel, "model", others=True).to(device)
+        self.extract: Any = transformers.ClapFeatureExtractor.from_pretrained(
+            str(path), local_files_only=True
+        )
         self._folder = path
         self._tokenizer: Any = None
 
@@ -107,7 +110,7 @@ class Clap:
         if self._tokenizer is None:
             transformers = optional.transformers()
             self._tokenizer = transformers.AutoTokenizer.from_pretrained(
-                str(self._folder), local_files_only=True
+                str(self._folder), local_files_only=True, trust_remote_code=False
             )
         inputs = self._tokenizer(list(texts), padding=True, truncation=True, return_tensors="pt")
         ids, mask = (inputs[k].to(self.device) for k in ("input_ids", "attention_mask"))

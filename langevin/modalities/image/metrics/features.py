@@ -20,7 +20,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
-from langevin import optional
+from langevin import foreign, optional
 from langevin.modalities.image.classifier import SmallCNN, load_classifier
 from langevin.modalities.image.pixels import to_tensor
 
@@ -144,6 +144,7 @@ class CLIP:
 
     Raises:
         FileNotFoundError: no such folder; nothing is downloaded.
+        FolderError: pickled weights, links out of the folder, or weights that do not fit; see :mod:`langevin.foreign`.
         ImportError: transformers is not installed.
     """
 
@@ -156,8 +157,8 @@ class CLIP:
         path = _local(folder, "a CLIP model")
         transformers = optional.transformers()
         self.device = device
-        model = transformers.CLIPVisionModelWithProjection.from_pretrained(str(path), local_files_only=True)
-        self.net = model.to(device).eval()
+        kind = transformers.CLIPVisionModelWithProjection
+        self.net = foreign.network(path, kind, "model", others=True).to(device)
 
     def __call__(self, images: NDArray[np.uint8]) -> NDArray[Any]:
         mean, std = (torch.tensor(v)[:, None, None] for v in (self._MEAN, self._STD))
