@@ -171,7 +171,7 @@ class Draw:
         if self.begin:
             x = model.modality.noised(like, run.times[0], rng.fold("start"), mask)
         denoiser: Denoiser = model.denoiser
-        clean = kept is not None and model.objective.given > 0  # given parts are shown as in training
+        clean = kept is not None and model.objective.given > 0 and model.modality.shows(kept)
         if clean:
             like, process = model.modality.framed(like, kept, mask)
             denoiser = replace(model.denoiser, process=process)

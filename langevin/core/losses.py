@@ -256,6 +256,8 @@ class Objective:
         scales: factor of each leaf's loss in the sum; 1 where not given.
         uncertainty: learn the log-variance of the loss at each noise level (:class:`Uncertainty`), after the weighting.
         independent: share of the samples of a product whose leaves are noised by clocks of their own.
+        forcing: share of the samples whose elements along axis 1, as the frames of a clip, have clocks of their own
+            (Chen et al., 2024, "Diffusion Forcing", arXiv 2407.01392).
         given: share of the samples of which a part is shown clean (:mod:`langevin.core.parts`); which parts, the
             modality says.
         recall: share of the samples that are shown a first answer of the network (:mod:`langevin.core.recall`,
@@ -270,17 +272,22 @@ class Objective:
     scales: Mapping[str, float] | None = None
     uncertainty: bool = False
     independent: float = 0.0
+    forcing: float = 0.0
     given: float = 0.0
     recall: float = 0.0
     distortion: float = 0.0
 
     def __post_init__(self) -> None:
-        for name in ("independent", "given", "recall"):
+        for name in ("independent", "forcing", "given", "recall"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ValueError(f"{name} must be a share from 0 to 1, got {getattr(self, name)}")
-        if (self.independent or self.given) and self.uncertainty:
+        if (self.independent or self.forcing or self.given) and self.uncertainty:
             raise ValueError(
                 "uncertainty is learned by noise level, of which independent clocks and given parts have several"
+            )
+        if self.independent and self.forcing:
+            raise ValueError(
+                "independent gives every leaf of a product a clock, forcing every element; choose one of them"
             )
         if not 0 <= self.distortion < math.inf:
             raise ValueError(f"distortion must be a finite number of at least 0, got {self.distortion}")

@@ -179,7 +179,9 @@ class Network(nn.Module):
         if self.place is not None:
             waves = _waves(tokens.positions[..., : self.places])  # float32, whatever this computes in
             hidden = hidden + self.place(waves.to(self.place.weight.dtype)).to(first.dtype)
-        vector = self._time(t, rows, first)
+        vector = self._time(t, rows, first, x_t)
+        if vector.ndim == 3 and not getattr(self.backbone, "grouped", False):
+            vector = vector.repeat_interleave(first.shape[1] // vector.shape[1], 1)
         embedded = self.embed(condition or {})
         contexts = []
         for name, embedder in self.conditions.items():
@@ -219,12 +221,14 @@ class Network(nn.Module):
             pairs = pairs * there[:, None, None, None] if pairs is not None else None
         return hidden + more, pair if pairs is None else pair + pairs
 
-    def _time(self, t: Times, rows: int, like: Tensor) -> Tensor:
-        """The summed embedding of every clock, (B, D) or (B, N, D)."""
-        vectors = []
+    def _time(self, t: Times, rows: int, like: Tensor, x_t: State) -> Tensor:
+        """The summed embedding of every clock, (B, D), (B, N, D) or, of groups of tokens, (B, G, D)."""
+        vectors, of_tokens = [], getattr(self.tokeniser, "token_times", None)
         for name in self.clocks or ("",):
             clock = t[name] if isinstance(t, dict) else t
             clock = torch.as_tensor(clock, dtype=torch.float32, device=like.device)
+            if clock.ndim > 1 and of_tokens is not None:
+                clock = of_tokens(clock, x_t)
             vectors.append(self.time[_key(name)](clock.expand(rows) if clock.ndim == 0 else clock))
         if any(vector.ndim == 3 for vector in vectors):  # some leaves have a time for each element
             vectors = [vector if vector.ndim == 3 else vector[:, None] for vector in vectors]

@@ -140,9 +140,22 @@ def inverse(
 
     Raises:
         ValueError: at a float t where the parametrisation does not determine x and ε: the message names one that does.
+            Tensors of times may hold 0, where elements are given.
     """
     check(kind)
     if not isinstance(t, Tensor):
         return _float_inverse(kind, schedule, t, sigma_data)
     alpha, sigma = scales(schedule, t, like)
+    if kind == "x" and isinstance(sigma, Tensor) and bool((clean := sigma == 0).any()):
+        return _inverse_given(alpha, sigma, clean)
     return _inverse(kind, alpha, sigma, *row(kind, schedule, t, like, sigma_data))
+
+
+def _inverse_given(
+    alpha: Tensor | float, sigma: Tensor, clean: Tensor
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """The inverse of "x" where some elements are clean, as given ones are: x there is what is shown, and ε said to be 0."""
+    safe, zero = torch.where(clean, torch.ones_like(sigma), sigma), torch.zeros_like(sigma)
+    a = torch.where(clean, torch.ones_like(sigma) / alpha, zero)
+    b = torch.where(clean, zero, torch.ones_like(sigma))
+    return a, b, torch.where(clean, zero, 1 / safe), torch.where(clean, zero, -alpha / safe)

@@ -62,7 +62,7 @@ class Windows:
             as it needs them.
         said: fields of the user's spec by name that were left to the modality, for records.
         context: states (n, L, …), L < ``length``, of what comes before the first element that is drawn; None for nothing.
-        chosen: (n, L, …), True where ``context`` is kept.
+        chosen: (n, L) or (n, L, …), True where ``context`` is kept; all of it when None.
     """
 
     spec: Any
@@ -189,7 +189,7 @@ class Streaming:
         size = before.shape[1]
         known = before.new_zeros(before.shape[0], self.windows.length, *before.shape[2:])
         known[:, :size] = before
-        keep = torch.zeros(known.shape, dtype=torch.bool)
+        keep = torch.zeros(known.shape[: 2 if chosen is None else chosen.ndim], dtype=torch.bool)
         keep[:, :size] = True if chosen is None else chosen
         return replace(self.draw, known=known, chosen=keep, window=k)
 

@@ -45,7 +45,10 @@ class Tokeniser(Protocol):
     * ``points``: name of the leaf whose values (B, N, p) are points in space, where one is. A backbone that moves points
       sees them by their distances alone and answers with a displacement, which stands among the values of
       :meth:`untokens` as that leaf; to every other backbone they are values like any. All else that such a modality
-      gives, features of pairs among it, must be the same for points that are shifted, rotated or reflected together.
+      gives, features of pairs among it, must be the same for points that are shifted, rotated or reflected together;
+    * ``token_times(t, state)``: the times (B, G) of groups of N / G tokens that follow one another, of times of single
+      elements (B, L), where tokens are not the elements one by one: a frame of a clip has many tokens, and a token may be
+      of several frames.
 
     To :meth:`tokens` of a model that is shown its own beliefs (:mod:`langevin.core.recall`) a discrete leaf may come as
     probabilities, floats with one more axis than indices have.

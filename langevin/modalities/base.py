@@ -204,6 +204,14 @@ class Modality(LongForm, ABC):
         """Known states in the frame of what is given of them, and the process of that frame; as they are by default."""
         return x, self.process
 
+    def shows(self, chosen: State) -> bool:
+        """Whether a model that was trained with given parts can be shown these, clean and at time 0; by default it can.
+
+        Args:
+            chosen: booleans by leaf, as of :meth:`chosen`.
+        """
+        return True
+
     def chosen(self, keep: Keep, known: State) -> State:
         """Where ``known`` is kept: booleans by leaf, leading axes of the leaf or all of them.
 

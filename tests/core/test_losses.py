@@ -29,6 +29,7 @@ from langevin.core.losses import (
     UniformTimes,
     Weighting,
 )
+from langevin.core.parts import Part
 from langevin.core.posteriors import Point
 from langevin.core.processes import IGSO3, Discrete, Gaussian, LeafProcess, Product, Rotations, Torus
 from langevin.core.processes.torus import wrap
@@ -415,3 +416,54 @@ def test_the_velocity_has_no_limit_at_t_0_where_the_noise_begins_linearly(name: 
     t = torch.tensor([0.0, 1e-6, 4e-6], dtype=torch.float64)
     slope = SCHEDULES[name].derivative(t)[1]
     assert not slope[0].isfinite() and float(slope[1] / slope[2]) == pytest.approx(2.0, rel=1e-2)
+
+
+def test_forcing_gives_elements_clocks_of_their_own_and_rows_do_not_depend_on_the_batch() -> None:
+    process, rng = Gaussian(Linear()), Stream.of(3, 400)
+    t, apart = draw_times(Objective(forcing=0.5), process, rng, None, 6)
+    assert isinstance(t, Tensor) and t.shape == (400, 6) and apart is None
+    common = (t == t[:, :1]).all(1)
+    assert 150 < int(common.sum()) < 250
+    alone, _ = draw_times(Objective(forcing=0.5), process, rng.rows(torch.tensor([7])), None, 6)
+    assert torch.equal(alone, t[7:8])
+    plain, _ = draw_times(Objective(), process, rng)
+    assert torch.equal(t[common, 0], plain[common])  # type: ignore[index]
+    free = t[~common]
+    correlation = torch.corrcoef(torch.logit(free).T)  # of elements of one sample
+    assert float((correlation - torch.eye(6)).abs().max()) < 0.25
+
+
+def test_forcing_does_not_go_with_clocks_by_leaf_or_a_learned_variance() -> None:
+    with pytest.raises(ValueError, match="choose one"):
+        Objective(forcing=0.5, independent=0.5)
+    with pytest.raises(ValueError, match="noise level"):
+        Objective(forcing=0.5, uncertainty=True)
+    with pytest.raises(ValueError, match="share from 0 to 1"):
+        Objective(forcing=1.5)
+
+
+@pytest.mark.parametrize("kind", ["x", "velocity", "eps"])
+def test_elements_at_time_0_have_no_loss_and_no_gradient(kind: str) -> None:
+    x = Stream.of(1, 5).normal((5, 4, 3))
+    given_elements = torch.zeros(5, 4, dtype=torch.bool)
+    given_elements[:, 0] = True
+
+    class Off(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.shift = nn.Parameter(torch.zeros(4, 3))
+
+        def forward(self, x_t: Tensor, t: Any, condition: Any, mask: Any) -> Tensor:
+            return self.shift.expand(x_t.shape)
+
+    def parts(x: Tensor, rng: Stream, mask: Any, share: float) -> list[Part]:
+        return [Part(torch.arange(5), x, {"": given_elements}, process)]
+
+    process, network = Gaussian(Linear()), Off()
+    denoiser = NetworkDenoiser(network, process, kind)
+    each, _, _ = losses(
+        denoiser, Objective("velocity", forcing=0.5, given=1.0), x, {}, Stream.of(2, 5), parts=parts
+    )
+    each.sum().backward()
+    assert network.shift.grad is not None and bool(torch.isfinite(network.shift.grad).all())
+    assert bool((network.shift.grad[0] == 0).all()) and bool((network.shift.grad[1:] != 0).any())

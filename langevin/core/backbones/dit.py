@@ -32,6 +32,7 @@ from .layers import (
     Attention,
     CrossAttention,
     attention_bias,
+    gated,
     modulate,
     per_token,
     steering,
@@ -155,7 +156,7 @@ class Block(nn.Module):
 
         Args:
             x: (B, N, D).
-            steer: SiLU(vector) (B, 1 or N, D), or the shared projection (B, 1 or N, 6 D).
+            steer: SiLU(vector) (B, 1, G or N, D), or the shared projection (B, 1, G or N, 6 D).
             vector: (B, D) or (B, N, D), for the pairs.
             rotation: of the positions; None for none.
             mask: (B, N) bool.
@@ -169,11 +170,11 @@ class Block(nn.Module):
         shift_a, scale_a, gate_a, shift_m, scale_m, gate_m = steering(self.modulation, self.table, steer, 6)
         bias = attention_bias(mask, self.pair_bias(pair) if self.pair_bias is not None else None)
         y = self.attention(modulate(self.norm(x), shift_a, scale_a), rotation, bias)
-        x = torch.addcmul(x, gate_a, y)
+        x = gated(x, gate_a, y)
         if self.cross is not None and context is not None:
             x = x + self.cross(self.norm(x), context, context_mask)
         y = self.mlp(modulate(self.mlp_norm(x), shift_m, scale_m))
-        x = torch.addcmul(x, gate_m, y)
+        x = gated(x, gate_m, y)
         if self.pair_update is not None:
             pair = self.pair_update(pair, x, vector)
         return x, pair
@@ -227,6 +228,7 @@ class DiT(nn.Module):
             )
         self.width, self.depth = width, depth
         self.context_width, self.pair_width = context_width, pair_width
+        self.grouped = not pair_width  # takes a vector for each group of tokens
         self.rotary = Rotary(width // heads, axes, rotary_base) if axes else None
         self.modulation = nn.Linear(width, 6 * width) if modulation == "shared" else None
         self.second = nn.Linear(width, width) if second_time else None
@@ -269,7 +271,8 @@ class DiT(nn.Module):
 
         Args:
             tokens: (B, N, D).
-            vector: (B, D), or (B, N, D) when every token has its own time.
+            vector: (B, D), or (B, N, D) when every token has its own time; or, without pairs, (B, G, D) when groups of
+                N / G tokens that follow one another share theirs.
             positions: (B, N, p), or (1, N, p) when all rows agree.
             mask: (B, N) bool, True for real tokens; None when all are.
             pair: (B, N, N, P), required exactly when pair_width > 0.

@@ -26,6 +26,7 @@ __all__ = [
     "RMSNorm",
     "attend",
     "attention_bias",
+    "gated",
     "modulate",
     "per_token",
     "steering",
@@ -35,12 +36,26 @@ __all__ = [
 
 
 def modulate(x: Tensor, shift: Tensor, scale: Tensor) -> Tensor:
-    """x * (1 + scale) + shift in one pass; x (B, N, D), shift and scale (B, 1 or N, D)."""
-    return torch.addcmul(shift, x, 1 + scale)
+    """x * (1 + scale) + shift in one pass; x (B, N, D), shift and scale (B, G, D) as in :func:`gated`."""
+    groups = shift.shape[1]
+    if groups in (1, x.shape[1]):
+        return torch.addcmul(shift, x, 1 + scale)
+    x = x.unflatten(1, (groups, -1))
+    return torch.addcmul(shift.unsqueeze(2), x, (1 + scale).unsqueeze(2)).flatten(1, 2)
+
+
+def gated(x: Tensor, gate: Tensor, y: Tensor) -> Tensor:
+    """x + gate * y; x and y (B, N, D), gate (B, G, D): one for all tokens, for each, or for each N / G that follow
+    one another, as those of a frame do."""
+    groups = gate.shape[1]
+    if groups in (1, x.shape[1]):
+        return torch.addcmul(x, gate, y)
+    x, y = (part.unflatten(1, (groups, -1)) for part in (x, y))
+    return torch.addcmul(x, gate.unsqueeze(2), y).flatten(1, 2)
 
 
 def per_token(vector: Tensor) -> Tensor:
-    """(B, D) -> (B, 1, D), which serves all tokens; (B, N, D), one vector per token, stays."""
+    """(B, D) -> (B, 1, D), which serves all tokens; (B, G, D), one vector per token or group of them, stays."""
     return vector.unsqueeze(1) if vector.ndim == 2 else vector
 
 
@@ -218,6 +233,6 @@ class FinalLayer(nn.Module):
         zero(self.linear)
 
     def forward(self, tokens: Tensor, vector: Tensor) -> Tensor:
-        """tokens (B, N, D), vector (B, D) or (B, N, D) -> (B, N, out)."""
+        """tokens (B, N, D), vector (B, D) or (B, G, D) -> (B, N, out)."""
         shift, scale = self.modulation(F.silu(per_token(vector))).chunk(2, dim=-1)
         return self.linear(modulate(self.norm(tokens), shift, scale))

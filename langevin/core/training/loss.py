@@ -24,9 +24,14 @@ __all__ = ["draw_times", "losses"]
 
 
 def draw_times(
-    objective: Objective, process: Process, rng: Stream, rows: tuple[int, int] | None = None
+    objective: Objective,
+    process: Process,
+    rng: Stream,
+    rows: tuple[int, int] | None = None,
+    elements: int = 1,
 ) -> tuple[Times, Tensor | None]:
-    """Training times (B,), or a dict of them by leaf, and which samples have a clock for every leaf (None for none).
+    """Training times (B,), or (B, L), or a dict of them by leaf; and which samples have a clock for every leaf (None for
+    none).
 
     They keep :data:`~langevin.core.losses.NEAREST` away from 0 and 1, where a target may be infinite.
 
@@ -35,12 +40,17 @@ def draw_times(
         process: names the leaves.
         rng: one row for each sample.
         rows: (first, total) of these rows in a batch that processes share.
+        elements: L, of a sample along axis 1; times are theirs where some samples have a clock for each of them.
     """
 
     def drawn(key: Stream) -> Tensor:
         return objective.times(key, rows).clamp(NEAREST, 1 - NEAREST)
 
     common = drawn(rng.fold("time"))
+    if objective.forcing:
+        single = rng.fold("forcing").uniform((len(rng),)) < objective.forcing
+        each = torch.stack([drawn(rng.fold("time", k)) for k in range(elements)], 1)
+        return torch.where(single[:, None], each, common[:, None]), None
     if not objective.independent:
         return common, None
     own = rng.fold("independent").uniform((len(rng),)) < objective.independent
@@ -73,7 +83,7 @@ def losses(
         parts: (x, rng, mask, share) ↦ the batch by what is given of it; needed where ``objective.given`` is not 0.
     """
     process = denoiser.process
-    t, apart = draw_times(objective, process, rng, rows)
+    t, apart = draw_times(objective, process, rng, rows, next(iter(split(x).values())).shape[1])
     if not objective.given or parts is None:
         whole = Part(torch.arange(len(rng)), x, None, process)
         each = _loss(denoiser, objective, whole, t, condition, rng, mask, apart, couple)

@@ -346,3 +346,17 @@ def test_time_embedding_tells_times_apart_and_takes_one_per_token():
     torch.testing.assert_close(embed(t.double()), features)
     gaps = torch.cdist(features, features) + torch.eye(11)
     assert gaps.min() > 1e-3
+
+
+@pytest.mark.parametrize("modulation", ["block", "shared"])
+def test_a_vector_for_each_group_is_that_vector_for_each_of_its_tokens(modulation: str) -> None:
+    torch.manual_seed(0)
+    net = DiT(24, 3, 2, axes=1, modulation=modulation)
+    for parameter in net.parameters():
+        torch.nn.init.normal_(parameter, std=0.2)
+    tokens, groups = torch.randn(2, 12, 24), torch.randn(2, 3, 24)
+    positions = torch.arange(12.0)[None, :, None]
+    each = net(tokens, groups.repeat_interleave(4, 1), positions).tokens
+    assert torch.allclose(net(tokens, groups, positions).tokens, each, atol=1e-5)
+    other = net(tokens, groups.roll(1, 1), positions).tokens
+    assert not torch.allclose(other, each, atol=1e-2)
