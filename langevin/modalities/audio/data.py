@@ -31,6 +31,7 @@ from langevin.modalities.audio.files import EXTENSIONS, SoundError
 from langevin.modalities.audio.sound import Audio, Samples, level
 from langevin.modalities.audio.sources import Clip, Source, folder_source, npz_source, tar_source
 from langevin.modalities.captions import Problem, report
+from langevin.modalities.recordings import part_of
 
 __all__ = ["AudioDataset", "SoundDataset", "clipped", "open_data"]
 
@@ -143,11 +144,7 @@ class SoundDataset:
         self.source = source
         self._columns = source.conditions(conditions)
         self.conditions = {name: source.kind(column) for name, column in self._columns.items()}
-        self.classes = {
-            name: source.names.get(column) or tuple(map(str, range(int(source.columns[column].max()) + 1)))
-            for name, column in self._columns.items()
-            if self.conditions[name] == "class"
-        }
+        self.classes = source.classes(self._columns)
         self.class_names = self.classes.get("label", ())
         if timing:
             self.conditions |= {"begin": "number", "total": "number"}
@@ -351,7 +348,7 @@ def open_data(
     if not path.exists():
         raise FileNotFoundError(f"data {str(spec)!r}: there is no such file or folder")
     if path.is_dir():
-        path, split = _part(path, split)
+        path, split = part_of(path, split)
         wanted = options.get("conditions")
         source = folder_source(path, wanted if isinstance(wanted, str) else "auto")
         options = {k: v for k, v in options.items() if k != "conditions" or not isinstance(v, str)}
@@ -366,20 +363,6 @@ def open_data(
             )
         source = makers[path.suffix.lower()](path)
     return SoundDataset(source.selected(split, where, leave_out), **options)
-
-
-def _part(path: Path, split: str | None) -> tuple[Path, None]:
-    """The folder of a split."""
-    if split is None:
-        return path, None
-    if (path / split).is_dir():
-        return path / split, None
-    if split != "train" or any((path / name).is_dir() for name in ("test", "validation")):
-        parts = sorted(p.name for p in path.iterdir() if p.is_dir())
-        raise ValueError(
-            f"data {str(path)!r} has no folder {split!r} for that split; its folders: {parts or 'none'}"
-        )
-    return path, None
 
 
 def _exactly(sound: Audio, count: int) -> Audio:

@@ -10,6 +10,7 @@ import numpy as np
 from langevin.core.registry import build
 from langevin.modalities.audio.catalogue import CODECS
 from langevin.modalities.audio.mel import named, nearest
+from langevin.modalities.conditioned import condition_nodes
 from langevin.trees import merge
 
 __all__ = ["defaults"]
@@ -41,19 +42,9 @@ def defaults(data: Any, given: dict[str, Any]) -> dict[str, Any]:
     tokens = max(1, made.bins // patch[0]) * max(1, -(-made.frames(seconds) // patch[1]))
     network = merge(_network(tokens), given.get("network", {}))
     width = network.get("width", 256)
-    conditions: dict[str, Any] = {}
-    for name, kind in data.conditions.items():
-        if kind == "text":
-            conditions[name] = {
-                "name": "text", "width": max(64, width // 3), "depth": 2, "length": 128, "heads": 4,
-                "vector_width": width,
-            }  # fmt: skip
-        elif kind == "class":
-            conditions[name] = {"name": "class", "classes": list(data.classes[name]), "width": width}
-        elif kind == "sound":
-            conditions[name] = {"name": "sound", "width": width, "rate": made.rate}
-        else:
-            conditions[name] = {"name": "number", "width": width, **_spread(data, name, rows)}
+    known = condition_nodes(data, rows, width)
+    sound = {"name": "sound", "width": width, "rate": made.rate}
+    conditions: dict[str, Any] = {name: dict(known.get(name, sound)) for name in data.conditions}
     modality = {
         "name": "audio",
         "codec": codec,
@@ -127,11 +118,3 @@ def _network(tokens: int) -> dict[str, Any]:
     if tokens <= 128:
         return {"name": "dit", "width": 192, "depth": 6, "heads": 6, "mlp_ratio": 3.0, "modulation": "shared"}
     return {"name": "dit", "width": 256, "depth": 8, "heads": 8, "modulation": "shared"}
-
-
-def _spread(data: Any, name: str, rows: list[int]) -> dict[str, float]:
-    """Mean and standard deviation of a number."""
-    values = np.array(
-        [v for low in range(0, len(rows), 64) for v in data.batch(rows[low : low + 64])[1][name]]
-    )
-    return {"mean": round(float(values.mean()), 6), "std": round(float(values.std()), 6) or 1.0}

@@ -15,25 +15,23 @@ import csv
 import functools
 import tarfile
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from langevin.core.errors import unknown
 from langevin.modalities import captions
 from langevin.modalities.audio.files import EXTENSIONS, Reader, SoundError, read
 from langevin.modalities.audio.sound import Audio
 from langevin.modalities.captions import Problem
+from langevin.modalities.recordings import Recordings, folder_columns, npz_arrays, npz_columns
 
 __all__ = ["Clip", "Source", "folder_source", "npz_source", "tar_source"]
 
-USUAL = {"prompt": ("caption",), "label": ("label", "digit"), "speaker": ("speaker",)}  # condition -> columns
 NAMES = {"digit": "word", "label": "class_name"}  # column -> where its names are, without an array k_names
 MEMBER = 1 << 28  # bytes of one file of a tar
-KINDS = {"U": "text", "i": "class", "u": "class", "f": "number"}
 
 
 @dataclass(frozen=True)
@@ -54,103 +52,15 @@ class Clip:
 
 
 @dataclass(frozen=True)
-class Source:
-    """Clips and what is known about them.
+class Source(Recordings[Clip]):
+    """Sounds and what is known about them; its columns have one entry for each clip."""
 
-    Attributes:
-        path: of the set.
-        clips: in order.
-        columns: by name, one entry for each clip: strings, class indices or numbers.
-        names: of the classes of columns that hold indices.
-        problems: files that are not among the clips.
-        licence, attribution: of the recordings, where the set says so.
-    """
-
-    path: Path
-    clips: list[Clip]
-    columns: dict[str, NDArray[Any]] = field(default_factory=dict)
-    names: dict[str, tuple[str, ...]] = field(default_factory=dict)
-    problems: tuple[Problem, ...] = ()
-    licence: str | None = None
-    attribution: str | None = None
-
-    def kept(self, rows: NDArray[np.bool_]) -> Source:
-        """The clips of these rows."""
-        clips = [clip for clip, keep in zip(self.clips, rows.tolist()) if keep]
-        return replace(self, clips=clips, columns={k: v[rows] for k, v in self.columns.items()})
-
-    def selected(
-        self,
-        split: str | None = None,
-        where: Mapping[str, Any] | None = None,
-        leave_out: Sequence[Mapping[str, Any]] = (),
-    ) -> Source:
-        """The clips of a split, and of them those whose columns have the values of ``where``.
-
-        Args:
-            split: value of the column "split".
-            where: column to value, or to a list of allowed values; classes by index or name.
-            leave_out: clips that agree with all of any of these are left out.
-
-        Raises:
-            ValueError: an unknown column, a value that no clip has, or nothing left.
-        """
-        if split is None and not where and not leave_out:
-            return self
-        rows = np.ones(len(self.clips), dtype=bool)
-        if split is not None and "split" not in self.columns:
-            raise ValueError(f"{self.path} has no splits, so split={split!r} cannot be chosen")
-        asked = {**({} if split is None else {"split": split}), **(where or {})}
-        for column, value in asked.items():
-            rows &= self._matches(column, value)
-        for pattern in leave_out:
-            if not pattern:
-                raise ValueError(
-                    "leave_out holds a mapping without columns, which would leave out everything"
-                )
-            both = [self._matches(column, value) for column, value in pattern.items()]
-            rows &= ~np.logical_and.reduce(both)
-        if not rows.any():
-            raise ValueError(f"{self.path}: no sounds are left for {asked}, leave_out={list(leave_out)}")
-        return self.kept(rows)
-
-    def _matches(self, column: str, value: Any) -> NDArray[np.bool_]:
-        if column not in self.columns:
-            raise ValueError(f"{self.path}: " + unknown("column", column, self.columns))
-        values = list(value) if isinstance(value, list | tuple | set) else [value]
-        names = self.names.get(column, ())
-        for i, one in enumerate(values):
-            if isinstance(one, str) and names:
-                if one not in names:
-                    raise ValueError(f"{self.path}: " + unknown(f"value of {column}", one, names))
-                values[i] = names.index(one)
-        hit = np.isin(self.columns[column], np.asarray(values))
-        if not hit.any():
-            present = np.unique(self.columns[column])[:12].tolist()
-            raise ValueError(
-                f"{self.path}: no sound has {column} = {value!r}; it takes values such as {present}"
-            )
-        return np.asarray(hit)
-
-    def conditions(self, asked: Mapping[str, str] | None) -> dict[str, str]:
-        """Condition to column; the usual ones when None.
-
-        Raises:
-            ValueError: a column that is not there.
-        """
-        if asked is None:
-            usual = {
-                name: next((c for c in columns if c in self.columns), None) for name, columns in USUAL.items()
-            }
-            return {name: column for name, column in usual.items() if column is not None}
-        for column in asked.values():
-            if column not in self.columns:
-                raise ValueError(f"{self.path}: " + unknown("column for a condition", column, self.columns))
-        return dict(asked)
-
-    def kind(self, column: str) -> str:
-        """ "text", "class" or "number"."""
-        return KINDS[self.columns[column].dtype.kind]
+    what: ClassVar[str] = "sounds"
+    usual: ClassVar[Mapping[str, tuple[str, ...]]] = {
+        "prompt": ("caption",),
+        "label": ("label", "digit"),
+        "speaker": ("speaker",),
+    }
 
 
 def folder_source(path: str | Path, conditions: str = "auto") -> Source:
@@ -176,13 +86,7 @@ def folder_source(path: str | Path, conditions: str = "auto") -> Source:
                 kept.append(file)
             except (SoundError, OSError) as error:
                 problems.append(Problem(file, getattr(error, "reason", str(error))))
-    columns: dict[str, NDArray[Any]] = {}
-    names: dict[str, tuple[str, ...]] = {}
-    if found.condition == "prompt":
-        columns["caption"] = np.array([found.values[f] for f in kept], dtype=str)
-    elif found.condition == "label":
-        names["label"] = tuple(sorted(set(found.values.values())))
-        columns["label"] = np.array([names["label"].index(found.values[f]) for f in kept], dtype=np.int64)
+    columns, names = folder_columns(found, kept)
     return Source(path, clips, columns, names, tuple(problems))
 
 
@@ -194,7 +98,7 @@ def npz_source(path: str | Path) -> Source:
         ValueError: not an archive of recordings.
     """
     path = Path(path)
-    arrays = _npz(path)
+    arrays = npz_arrays(path)
     missing = [key for key in ("samples", "offsets", "sample_rate") if key not in arrays]
     if missing:
         raise ValueError(f"{path} has no array {missing[0]!r}; its arrays are {', '.join(arrays)}")
@@ -217,14 +121,7 @@ def npz_source(path: str | Path) -> Source:
         low, high = int(offsets[i]), int(offsets[i + 1])
         name = path / str(i)
         clips.append(Clip(name, high - low, rate, functools.partial(_part, name, samples, low, high, rate)))
-    columns = {k: v for k, v in arrays.items() if v.shape == (count,) and v.dtype.kind in KINDS}
-    names = {}
-    for column, values in columns.items():
-        found = arrays.get(f"{column}_names", arrays.get(NAMES.get(column, "")))
-        if values.dtype.kind in "iu" and found is not None and found.shape != (count,):
-            if int(values.max()) >= len(found):
-                raise ValueError(f"{path}: values of {column!r} do not index its names")
-            names[column] = tuple(map(str, found))
+    columns, names = npz_columns(path, arrays, count, NAMES)
     loose = {k: str(v) for k, v in arrays.items() if v.ndim == 0 and v.dtype.kind == "U"}
     return Source(
         path,
@@ -336,18 +233,3 @@ def _contents(member: tuple[Path, int, int] | None) -> bytes | None:
     with path.open("rb") as file:
         file.seek(offset)
         return file.read(size)
-
-
-def _npz(path: Path) -> dict[str, NDArray[Any]]:
-    if not path.is_file():
-        raise FileNotFoundError(f"no file {str(path)!r}")
-    try:
-        archive = np.load(path, allow_pickle=False)
-        if isinstance(archive, np.ndarray):
-            raise ValueError("it is a single array, not an npz archive")
-        with archive:
-            return {k: archive[k] for k in archive.files}
-    except (
-        Exception
-    ) as error:  # zipfile.BadZipFile, zlib.error, EOFError, ValueError: all mean a damaged archive
-        raise ValueError(f"{path} is not a readable npz archive: {error}") from None
