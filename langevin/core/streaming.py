@@ -38,6 +38,7 @@ from langevin.core.request import (
     checked_numbers,
     resolve,
 )
+from langevin.core.rolling import rolled
 from langevin.core.samplers import Sampler, Step
 from langevin.core.samplers.base import GridLike
 
@@ -63,6 +64,9 @@ class Windows:
         said: fields of the user's spec by name that were left to the modality, for records.
         context: states (n, L, …), L < ``length``, of what comes before the first element that is drawn; None for nothing.
         chosen: (n, L) or (n, L, …), True where ``context`` is kept; all of it when None.
+        rolling: draw under a noise level that rises along the sample (:mod:`langevin.core.rolling`) in place of one window
+            after the other.
+        unit: elements that stay together, as those of a patch do.
     """
 
     spec: Any
@@ -73,6 +77,8 @@ class Windows:
     said: Mapping[str, Any] = field(default_factory=dict)
     context: Tensor | None = None
     chosen: Tensor | None = None
+    rolling: bool = False
+    unit: int = 1
 
     @property
     def count(self) -> int:
@@ -164,6 +170,9 @@ class Streaming:
 
     def _states(self, costs: Costs) -> Iterator[Tensor]:
         """What is new in each window, (n, t, …), on the CPU; the first begins with the context."""
+        if self.windows.rolling:
+            yield from self._rolled(costs)
+            return
         windows, one = self.windows, self.windows.count == 1
         before, chosen = windows.context, windows.chosen
         numbers, begun = range(windows.count), time.perf_counter()
@@ -181,6 +190,16 @@ class Streaming:
             costs.add(counter)
             yield state if k == 0 else state[:, windows.overlap :]
             before, chosen = state[:, -windows.overlap :].clone(), None
+
+    def _rolled(self, costs: Costs) -> Iterator[Tensor]:
+        """Elements as they become clean under rolling noise."""
+        windows, context = self.windows, self.windows.context
+        done = 0 if context is None else context.shape[1]
+        left = range(done, windows.total, windows.unit)
+        parts = rolled(self.draw, windows, costs.count)
+        for _, part in zip(bar(left, len(left), "elements", self._progress), parts):
+            yield part if context is None else torch.cat([context, part], 1)
+            context = None
 
     def _window(self, k: int, before: Tensor | None, chosen: Tensor | None) -> Draw:
         """The draw of window k after the elements that come before it."""
@@ -207,6 +226,11 @@ class Costs:
         self.evaluations += counter.evaluations
         self.rows += counter.rows
         self.gradients += counter.gradients
+
+    def count(self, evaluations: int, rows: int) -> None:
+        """Beliefs that were asked for of one sample, and rows that passed the network."""
+        self.evaluations += evaluations
+        self.rows += rows
 
     def record(self) -> dict[str, int]:
         """For :meth:`Streaming.gathered`."""

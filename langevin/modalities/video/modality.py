@@ -1,0 +1,340 @@
+"""Clips: states (B, T, C, H, W) of a codec, spacetime patches as tokens, :class:`Video` outside.
+
+Frames are the elements of a state: masks and times of single elements are (B, T). A picture is a clip of one frame. A clip
+whose frames are no whole number of patches is followed by its last frame; these frames are cut off again, and in a
+batch of several lengths the shorter clips are masked where they have ended.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from PIL.Image import Image
+from torch import Tensor
+
+import langevin.core.catalogue  # noqa: F401  (names of processes and conditions)
+from langevin.core.conditioning import Embedder
+from langevin.core.denoiser import Denoiser
+from langevin.core.guidance import Cyclic
+from langevin.core.keep import Keep
+from langevin.core.parts import Part
+from langevin.core.processes import Gaussian, Process, State
+from langevin.core.registry import Registry, build
+from langevin.core.rng import Stream
+from langevin.core.streaming import Windows
+from langevin.core.tokens import Tokens
+from langevin.modalities.base import Failure, Modality, Samples, Table
+from langevin.modalities.video import givens
+from langevin.modalities.video.clip import Frames, Video
+from langevin.modalities.video.codec import Codec, Pixels, fitted
+from langevin.modalities.video.edits import chosen, put_back
+from langevin.modalities.video.files import EXTENSIONS, read
+from langevin.modalities.video.plugin import VideoSpec
+from langevin.modalities.video.streaming import windows
+from langevin.modalities.video.tokens import SpacetimePatches
+from langevin.modalities.video.writing import PieceWriter
+
+__all__ = ["CODECS", "VideoModality", "make"]
+
+CODECS = Registry("video codec", Codec)  # type: ignore[type-abstract]
+CODECS.register("pixels")(Pixels)
+
+MOST = 100_000  # frames
+
+
+class VideoModality(Modality):
+    """Clips under a codec.
+
+    Args:
+        codec: clips ↔ states; :class:`~langevin.modalities.video.codec.Pixels` for none.
+        patch: frames, rows and columns of a token, in elements of the state.
+        process: how states are noised; linear flow by default.
+        conditions: embedders by name.
+        frames: of new clips where nobody says another number.
+        fps: frames per second of clips; those of users are brought to it.
+        scale: (per pixel, per second), what rotary coordinates are multiplied by; patches at distance 1 when None.
+        places: 2 tells the network at which row and column a patch stands; 3 the time since the beginning, too.
+
+    Raises:
+        ValueError: a patch, size, number of frames or rate that cannot be.
+    """
+
+    name = "video"
+    suffix = ".mp4"
+    suffixes = EXTENSIONS
+    spec = VideoSpec
+    card_width = 160
+
+    def __init__(
+        self,
+        codec: Codec,
+        patch: tuple[int, int, int] = (1, 8, 8),
+        process: Process | None = None,
+        conditions: Mapping[str, Embedder] | None = None,
+        frames: int = 16,
+        fps: float = 8.0,
+        scale: tuple[float, float] | None = None,
+        places: int = 2,
+    ) -> None:
+        if min(patch) < 1:
+            raise ValueError(f"patch must be (frames, rows, columns), each at least 1; got {patch}")
+        for side, p in zip(codec.size, patch[1:], strict=True):
+            if side % (codec.factor * p):
+                raise ValueError(
+                    f"clips of {codec.size[0]} x {codec.size[1]} pixels cannot be cut into patches of "
+                    f"{patch[1]} x {patch[2]} elements of {codec.factor} pixels"
+                )
+        if not 0 < fps <= 1000:
+            raise ValueError(f"fps must lie above 0 and at most at 1000, got {fps}")
+        if places not in (2, 3):
+            raise ValueError(f"places must be 2 (rows and columns) or 3 (time, too), got {places}")
+        self.codec, self.patch, self.fps, self.places = codec, patch, float(fps), places
+        self.frames = self._checked(frames)
+        self._process = process or Gaussian()
+        self._conditions = dict(conditions or {})
+        seconds = codec.stride / self.fps
+        near = 1 / (codec.factor * patch[1]), 1 / (patch[0] * seconds)
+        self._patches = SpacetimePatches(codec.channels, patch, codec.factor, seconds, scale or near)
+
+    @property
+    def process(self) -> Process:
+        return self._process
+
+    @property
+    def conditions(self) -> Mapping[str, Embedder]:
+        return self._conditions
+
+    @property
+    def inputs(self) -> dict[str, int]:
+        return self._patches.inputs
+
+    @property
+    def outputs(self) -> dict[str, int]:
+        return self._patches.outputs
+
+    @staticmethod
+    def _checked(frames: Any, name: str = "frames") -> int:
+        if isinstance(frames, bool) or not isinstance(frames, int) or not 1 <= frames <= MOST:
+            raise ValueError(f"{name} must be a whole number from 1 to {MOST}, got {frames!r}")
+        return frames
+
+    def elements(self, frames: int) -> int:
+        """Elements of whole patches for so many frames."""
+        elements = self.codec.elements(frames)
+        return elements + -elements % self.patch[0]
+
+    def encode(self, items: Sequence[Any]) -> tuple[State, Tensor | None]:
+        """States (B, T, C, H, W), and a mask (B, T) where the clips differ in length.
+
+        Args:
+            items: clips; or PIL images, which stand still for as many frames as new clips have.
+
+        Raises:
+            ValueError: another object.
+        """
+        clips = [self.shown(item, place) for place, item in enumerate(items)]
+        counts = [self.elements(len(clip)) for clip in clips]
+        most = max(counts)
+        state = self.codec.encode([_lasting(clip, self.codec.frames(most)) for clip in clips])
+        if min(counts) == most:
+            return state, None
+        return state, torch.arange(most)[None] < torch.tensor(counts)[:, None]
+
+    def shown(self, item: Any, place: int = 0) -> Frames:
+        """The frames of a clip or a picture, at the model's rate and size."""
+        if isinstance(item, Image):
+            item = Video.of([item] * self.frames, self.fps)
+        if not isinstance(item, Video):
+            raise ValueError(
+                f"item {place} is no clip but a {type(item).__name__}; read a file with langevin.video.read"
+            )
+        return fitted(item.at(self.fps), self.codec.size)
+
+    def decode(self, state: State, mask: Tensor | None = None) -> list[Any]:
+        """A clip for each row, as long as its mask; a failure where a state is not finite."""
+        assert isinstance(state, Tensor)
+        out: list[Any] = []
+        for row, x in enumerate(state):
+            kept = x if mask is None else x[mask[row].to(x.device)]
+            made = self.codec.decode(kept[None])[0]
+            out.append(made if isinstance(made, Failure) else Video(made, self.fps))
+        return out
+
+    def blank(
+        self, indices: Sequence[int], rng: Stream, conditions: Mapping[str, Any], spec: Any
+    ) -> tuple[State, Tensor | None]:
+        """Zeros of the length and size that ``spec`` asks for, the length up to a whole number of patches.
+
+        Raises:
+            ValueError: a length or size that cannot be, or an overlap of no windows.
+        """
+        for name in ("overlap", "rolling"):
+            if getattr(spec, name, None):
+                raise ValueError(f"{name} is that of windows; give window, too")
+        elements = self.elements(self._length(spec))
+        return torch.zeros(len(indices), elements, self.codec.channels, *self._sides(spec)), None
+
+    def _length(self, spec: Any) -> int:
+        """Frames that ``spec`` asks for."""
+        frames, seconds = getattr(spec, "frames", None), getattr(spec, "seconds", None)
+        if frames is not None and seconds is not None:
+            raise ValueError("frames and seconds say the same thing twice; give one of them")
+        if seconds is not None:
+            number = isinstance(seconds, int | float) and not isinstance(seconds, bool)
+            if not number or not 0 < seconds * self.fps <= MOST:
+                raise ValueError(f"seconds must be above 0 and at most {MOST / self.fps:g}, got {seconds!r}")
+            frames = max(1, round(seconds * self.fps))
+        return self.frames if frames is None else self._checked(frames)
+
+    def _sides(self, spec: Any) -> list[int]:
+        """Rows and columns of a state of the size that ``spec`` asks for."""
+        sides = []
+        for name, own, p in zip(("height", "width"), self.codec.size, self.patch[1:], strict=True):
+            side, unit = getattr(spec, name, None) or own, self.codec.factor * p
+            if side % unit or side <= 0:
+                raise ValueError(f"{name} must be a multiple of {unit} pixels for this model, got {side}")
+            sides.append(side // self.codec.factor)
+        return sides
+
+    def tokens(self, state: State, mask: Tensor | None = None) -> Tokens:
+        return self._patches.tokens(state, mask)
+
+    def untokens(self, values: dict[str, Tensor], like: State) -> Any:
+        return self._patches.untokens(values, like)
+
+    def token_times(self, t: Tensor, state: State) -> Tensor:
+        """Times of frames (B, T) as times of layers of tokens (B, T / pt)."""
+        assert isinstance(state, Tensor)
+        return self._patches.token_times(t, state)
+
+    def parts(self, x: State, rng: Stream, mask: Tensor | None, share: float) -> Sequence[Part]:
+        """Clips of which some frames are given; see :mod:`langevin.modalities.video.givens`."""
+        assert isinstance(x, Tensor)
+        return givens.parts(self.process, x, rng, mask, share)
+
+    def shows(self, chosen: State) -> bool:
+        """Whole frames; parts of frames were not given in training."""
+        assert isinstance(chosen, Tensor)
+        return chosen.ndim == 2
+
+    def chosen(self, keep: Keep, known: State) -> State:
+        """Where the state is kept; see :mod:`langevin.modalities.video.edits`."""
+        assert isinstance(known, Tensor)
+        return chosen(keep, self.codec, known, self.fps)
+
+    def restore(self, item: Any, original: Any, keep: Keep) -> Any:
+        """The clip with the user's own pixels where they are kept, as long as the user's, with its sound."""
+        own = self.shown(original)
+        drawn = item.frames[: len(own)]
+        return Video(put_back(drawn, own, keep, self.fps), self.fps, getattr(original, "audio", None))
+
+    def windowed(self, spec: Any) -> bool:
+        return spec.window is not None
+
+    def windows(self, spec: Any, after: Sequence[Any] | None = None) -> Windows:
+        """The windows of a long clip; see :mod:`langevin.modalities.video.streaming`.
+
+        Args:
+            spec: its ``frames`` or ``seconds`` are those of what is new; its ``window`` is as long as the training data
+                by default.
+            after: a clip for each sample, which it continues.
+
+        Raises:
+            ValueError: lengths that cannot be, a loop, or clips that cannot be continued.
+        """
+        if spec.loop:
+            raise ValueError("a loop is drawn at once, so it does not go with windows or after another clip")
+        window = self.frames if spec.window is None else self._checked(spec.window, "window")
+        overlap = None if spec.overlap is None else self._checked(spec.overlap, "overlap")
+        return windows(self, spec, self._length(spec), window, overlap, after)
+
+    def seen(self, denoiser: Denoiser, spec: Any, times: Sequence[Any]) -> Denoiser:
+        """The denoiser, on a circle for loops."""
+        return Cyclic(self.patch[0], times)(denoiser) if getattr(spec, "loop", False) else denoiser
+
+    def collect(
+        self,
+        state: State,
+        mask: Tensor | None,
+        record: Mapping[str, Any],
+        conditions: Mapping[str, Sequence[Any]],
+        like: Any = None,
+        keep: Keep | None = None,
+        indices: Sequence[int] | None = None,
+    ) -> Samples:
+        """As for every modality; as long as was asked for, or as what they began from, whose sound they keep."""
+        made = super().collect(state, mask, record, conditions, like, keep, indices)
+        if keep is not None:
+            return made
+        if like is not None:
+            originals = list(like) * (len(made) if len(like) == 1 else 1)
+            items = [
+                item if isinstance(item, Failure) else self._following(item, original)
+                for item, original in zip(made, originals, strict=True)
+            ]
+        else:
+            spec = self.spec(**(record.get("spec") or {}))
+            count = self._length(spec)
+            if spec.loop and count % self.patch[0]:
+                count += -count % self.patch[0]
+            items = [
+                item if isinstance(item, Failure) else Video(item.frames[:count], self.fps) for item in made
+            ]
+        return Samples(items, self, made.run, state, mask, made.conditions, made.indices)
+
+    def _following(self, item: Video, original: Video) -> Video:
+        """A decoded clip with the length and the sound of what it began from."""
+        return Video(item.frames[: len(self.shown(original))], self.fps, getattr(original, "audio", None))
+
+    def joined(self, pieces: Sequence[Any]) -> Any:
+        return Video(np.concatenate([piece.frames for piece in pieces]), pieces[0].fps, pieces[0].audio)
+
+    def writer(self, path: Path, piece: Any) -> Any:
+        return PieceWriter(path, piece.fps, piece.size)
+
+    def save(self, item: Any, path: Path) -> None:
+        item.save(path)
+
+    def read(self, path: Path) -> Any:
+        return read(path)
+
+    def picture(self, item: Any) -> Any:
+        return item.picture()
+
+    def html(self, item: Any) -> str:
+        from langevin.modalities.video.view import to_html
+
+        return to_html(item)
+
+    def note(self, item: Any) -> str:
+        return f"{len(item)} frames, {item.seconds:.2f} s"
+
+    def evaluate(self, items: Sequence[Any], reference: Sequence[Any] | None = None) -> Table | None:
+        """The table of :func:`~langevin.modalities.video.metrics.evaluate`, or, without a reference, that of
+        :func:`~langevin.modalities.video.metrics.describe`."""
+        from langevin.modalities.video.metrics import describe, evaluate
+
+        if reference is None:
+            return describe(items)
+        return evaluate(items, [item for item in reference if not isinstance(item, Failure)])
+
+
+def _lasting(clip: Frames, frames: int) -> Frames:
+    """A clip of so many frames: its last one goes on."""
+    missing = frames - len(clip)
+    return np.concatenate([clip, np.repeat(clip[-1:], missing, 0)]) if missing > 0 else clip
+
+
+MODALITIES = Registry("video modality", VideoModality)
+MODALITIES.register("video")(VideoModality)
+
+
+def make(settings: Mapping[str, Any]) -> VideoModality:
+    """The modality that a configuration describes; RGB pixels of 64 × 64 where it says nothing."""
+    return build(
+        MODALITIES, {"name": "video", "codec": {"name": "pixels", "size": 64}, "patch": [1, 8, 8], **settings}
+    )  # type: ignore[no-any-return]

@@ -1,0 +1,118 @@
+"""Long clips: windows of frames, played while they are drawn, and clips that are continued.
+
+A window begins with the last ``overlap`` frames of the one before, or of the user's clip. A model that was trained with
+given frames is shown them clean. The result of a continuation begins with the user's own frames at the model's size and
+rate.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from torch import Tensor
+
+from langevin.core.streaming import Windows
+from langevin.modalities.base import Failure
+from langevin.modalities.video.clip import Frames, Video
+from langevin.modalities.video.codec import Codec
+
+if TYPE_CHECKING:
+    from langevin.modalities.video.modality import VideoModality
+
+__all__ = ["windows"]
+
+
+def windows(
+    modality: VideoModality,
+    spec: Any,
+    frames: int,
+    window: int,
+    overlap: int | None,
+    after: Sequence[Any] | None,
+) -> Windows:
+    """The windows of clips.
+
+    Args:
+        modality: of the model.
+        spec: the user's, which the windows have but for their length.
+        frames: that are new.
+        window: frames of a window.
+        overlap: frames that it has of the window before; half of it when None.
+        after: a clip for each sample, which it continues.
+
+    Raises:
+        ValueError: lengths that cannot be, or clips that cannot be continued.
+    """
+    asked = max(1, window // 2) if overlap is None else overlap
+    if not 0 < asked < window:
+        raise ValueError(
+            f"overlap must be at least 1 and less than the window of {window} frames, got {asked}"
+        )
+    codec, patch = modality.codec, modality.patch[0]
+    length, shared, new = (modality.elements(n) for n in (window, asked, frames))
+    if shared >= length:
+        raise ValueError(
+            f"overlap must be shorter than the window: in whole patches of {patch * codec.stride} frames both have "
+            f"{length} elements"
+        )
+    context, before, own = None, 0, []
+    if after is not None:
+        own = [modality.shown(item, place) for place, item in enumerate(after)]
+        context = _context(codec, own, max(shared, length - new), patch)
+        before = context.shape[1]
+    total = before + new
+    if total < length:
+        length = total  # one window, of which none is shared
+
+    def play(states: Iterable[Tensor]) -> Iterator[list[Video]]:
+        if after is not None:
+            yield [
+                Video(clip, modality.fps, getattr(item, "audio", None))
+                for clip, item in zip(own, after, strict=True)
+            ]
+        for row in _within(codec.decode_stream(states), codec.frames(before) if before else 0, frames):
+            yield [Video(clip, modality.fps) for clip in row]
+
+    one = replace(spec, frames=codec.frames(length), seconds=None, window=None, overlap=None, rolling=False)
+    said = {"window": window, "overlap": asked}
+    return Windows(
+        one, length, min(shared, length - 1), total, play, said, context, rolling=spec.rolling, unit=patch
+    )
+
+
+def _context(codec: Codec, clips: Sequence[Frames], elements: int, patch: int) -> Tensor:
+    """The states (n, L, C, H, W) of the ends of clips, at most ``elements`` long, in whole patches.
+
+    A clip that is shorter than a patch is preceded by its first frame.
+    """
+    shortest = min(map(len, clips))
+    held = patch
+    while held + patch <= elements and codec.frames(held + patch) <= shortest:
+        held += patch
+    count = codec.frames(held)
+    ends = [
+        np.concatenate([np.repeat(clip[:1], max(0, count - len(clip)), 0), clip[-count:]]) for clip in clips
+    ]
+    return codec.encode(ends)
+
+
+def _within(rows: Iterable[list[Any]], skipped: int, count: int) -> Iterator[list[Frames]]:
+    """Pieces of clips without their first ``skipped`` frames, ``count`` frames in all.
+
+    Raises:
+        ValueError: a piece that cannot be decoded.
+    """
+    for row in rows:
+        for piece in row:
+            if isinstance(piece, Failure):
+                raise ValueError(piece.reason)
+        low = min(skipped, len(row[0]))
+        high = min(len(row[0]), low + count)
+        skipped, count = skipped - low, count - (high - low)
+        if high > low:
+            yield [piece[low:high] for piece in row]
+        if not count:
+            return
