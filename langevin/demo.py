@@ -45,6 +45,14 @@ SPOKEN = (
     ("five", "george"),
     ("two", "yweweler"),
 )
+SPRITES = (
+    "a man walking to the left",
+    "a woman with plain pink hair and light skin wearing a white shirt and teal pants, casting a spell facing the viewer, on a sky-blue background",
+    "an orc thrusting facing right",
+    "a skeleton shooting facing the viewer",
+    "a man with messy blue hair and tanned skin wearing a brown shirt and white pants, slashing facing right, on a grass-green background",
+    "a woman walking away from the viewer",
+)
 COLOURED = ("blue apple", "green heart", "purple octopus", "pink mushroom", "blue car", "orange fish")
 
 
@@ -297,6 +305,44 @@ def _spoken(model: Any, info: ModelInfo, out: Path) -> list[Section]:
     ]
 
 
+def _sprites(model: Any, info: ModelInfo, out: Path) -> list[Section]:
+    drawn = model.sample(len(SPRITES), prompt=SPRITES, seed=0)
+    drawn.save(out, overwrite=True)
+    first = next((k for k, item in enumerate(drawn) if not isinstance(item, lv.Failure)), None)
+    sections = [
+        Section(
+            "Animated sprites from text",
+            f"{_sentence(info.summary)}. The card scores it on captions of figures that it never saw.",
+            [_cards(drawn, SPRITES), Code(_code(info.name, f'2, prompt="{SPRITES[0]}"'))],
+        )
+    ]
+    if first is None:
+        return sections
+    clip, prompt = drawn[first], SPRITES[first]
+    moved = model.sample(2, like=clip, keep=lv.keep.frames(0), prompt=prompt, seed=1)
+    longer = model.extend(clip, frames=16, prompt=prompt, seed=2)
+    loop = model.sample(1, loop=True, prompt=prompt, seed=3)
+    return [
+        *sections,
+        Section(
+            "A first frame moves, a clip goes on, a loop",
+            "`keep=lv.keep.frames(0)` keeps the first frame of the clip and draws the others; "
+            "`model.extend(clip, frames=16)` goes on after it; `loop=True` draws on a circle of frames.",
+            [
+                Gallery(
+                    [
+                        Figure(model.modality.html(clip), "start", prompt),
+                        *_cards(moved, ["from its first frame"] * 2).figures,
+                        *_cards(longer, ["16 frames more"]).figures,
+                        *_cards(loop, ["a loop"]).figures,
+                    ],
+                    model.modality.card_width,
+                )
+            ],
+        ),
+    ]
+
+
 def _any(model: Any, info: ModelInfo, out: Path) -> list[Section]:
     """A model that this page knows nothing special about."""
     drawn = model.sample(8, seed=0)
@@ -318,4 +364,5 @@ SHOWS: dict[str, Callable[[Any, ModelInfo, Path], list[Section]]] = {
     "image-emoji": _pictograms,
     "molecule-qm9": _molecules,
     "molecule-qm9-heavy": _molecules,
+    "video-sprites": _sprites,
 }

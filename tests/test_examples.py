@@ -19,6 +19,7 @@ from langevin.assembly import build_model
 from langevin.modalities.audio.files import read
 from langevin.modalities.audio.mel import preset
 from langevin.modalities.audio.sound import Audio
+from langevin.modalities.video.files import read as clip_of
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
 needs_digits = pytest.mark.skipif("image-digits" not in hub.names(), reason="image-digits does not ship")
@@ -322,3 +323,46 @@ def test_ligands_are_designed_in_a_pocket(tmp_path: Path) -> None:
     output = run("design_in_pocket.py", tmp_path, str(tmp_path / "m"), str(file), "A:LIG:401")
     assert "16 of 16 are molecules" in output
     printed_files(output, tmp_path)
+
+
+def small_clips(folder: Path) -> str:
+    """The folder of an untrained model of clips."""
+    model = build_model(
+        {
+            "name": "small",
+            "modality": {
+                "name": "video", "codec": {"name": "pixels", "size": 16}, "patch": [1, 8, 8], "frames": 6,
+                "conditions": {"prompt": {"name": "text", "width": 16, "depth": 1, "heads": 2, "vector_width": 32}},
+            },
+            "network": {"name": "dit", "width": 32, "depth": 1, "heads": 2, "axes": 3},
+            "parametrisation": "x",
+            "objective": {"given": 0.3, "forcing": 0.2},
+        }
+    )  # fmt: skip
+    return str(model.save(folder / "small"))
+
+
+@pytest.mark.slow
+def test_a_model_is_trained_on_clips_and_clips_are_made_from_text(tmp_path: Path) -> None:
+    files = printed_files(run("train_on_clips.py", tmp_path, "--steps", "4"), tmp_path)
+    assert [path.suffix for path in files] == [".mp4"] * 4 + [".png"] and looks_drawn(files[-1])
+    model = lv.load(tmp_path / "runs" / "train_on_clips" / "model", device="cpu")
+    assert model.conditions == ("label",) and len(model.sample(1, label="left", steps=2)[0]) == 6
+    made = run("text_to_clip.py", tmp_path, small_clips(tmp_path), "--prompt", "a cat", "--frames", "3", "--steps", "2")
+    names = [path.name for path in printed_files(made, tmp_path)]
+    assert names == ["0000_seed0_a-cat.mp4", "first.apng", "frames.png", "report.html"]
+
+
+@pytest.mark.slow
+def test_pictures_move_and_clips_are_extended_looped_and_restyled(tmp_path: Path) -> None:
+    model = small_clips(tmp_path)
+    output = run("animate_a_picture.py", tmp_path, model, "--steps", "2", "-n", "2")
+    assert output.count("first frame as given: True") == 2 and len(printed_files(output, tmp_path)) == 3
+    output = run("extend_a_clip.py", tmp_path, model, "--steps", "2", "--frames", "7")
+    assert output.count("the clip's own are in it: True") == 5 and len(printed_files(output, tmp_path)) == 5
+    assert "windows: 13 frames" in output and "slow: 11 frames" in output
+    output = run("loop_a_clip.py", tmp_path, model, "--steps", "2", "-n", "1")
+    assert [path.suffix for path in printed_files(output, tmp_path)] == [".mp4", ".gif", ".gif"]
+    output = run("restyle_a_video.py", tmp_path, model, "--steps", "2")
+    clips = [clip_of(path) for path in printed_files(output, tmp_path)]
+    assert [clip.size for clip in clips] == [(16, 16)] * 2 and all(clip.audio is not None for clip in clips)
