@@ -37,4 +37,6 @@ print(out / "frames.png")
 first = model.modality.shown(picture)[0]
 for clip in clips:
     moved = np.abs(np.diff(clip.frames.astype(int), axis=0)).mean()
-    print(f"first frame as given: {np.array_equal(clip.frames[0], first)}; it moves by {moved:.1f} grey levels")
+    print(
+        f"first frame as given: {np.array_equal(clip.frames[0], first)}; it moves by {moved:.1f} grey levels"
+    )

@@ -36,7 +36,9 @@ made = {
 out.mkdir(parents=True, exist_ok=True)
 shown = model.modality.shown(own)
 for name, clip in made.items():
-    kept = {"before": clip.frames[-len(shown) :], "slow": clip.frames[::2]}.get(name, clip.frames[: len(shown)])
+    kept = {"before": clip.frames[-len(shown) :], "slow": clip.frames[::2]}.get(
+        name, clip.frames[: len(shown)]
+    )
     print(f"{name}: {len(clip)} frames; the clip's own are in it: {np.array_equal(kept, shown)}")
     clip.save(out / f"{name}.mp4")
     print(out / f"{name}.mp4")

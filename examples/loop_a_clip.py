@@ -1,6 +1,7 @@
 """Seamless loops: drawn on a circle of frames, so that the first follows the last.
 
-Prints how each loop goes on across its seam, beside clips that were drawn with ends, and closes one of these with new frames.
+Prints how each loop goes on across its seam, beside clips that were drawn with ends, and closes one of these with new
+frames.
 
     python examples/loop_a_clip.py video-sprites --prompt "a woman walking to the right"
     python examples/loop_a_clip.py my/run/model --frames 16 -n 4

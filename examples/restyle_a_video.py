@@ -1,6 +1,7 @@
 """A real file, restyled: read from mp4, noised to a strength and drawn again, and written with its sound.
 
-Without a file one is made: coloured bars that move, with a tone. A model draws what it was trained on, at its own size and rate.
+Without a file one is made: coloured bars that move, with a tone. A model draws what it was trained on, at its own size and
+rate.
 
     python examples/restyle_a_video.py video-sprites --clip my.mp4 --prompt "an orc walking to the left"
     python examples/restyle_a_video.py my/run/model --clip my.mp4 --seconds 2 --strength 0.5

@@ -1,7 +1,7 @@
 """Text to clips: captions as mp4 files, a lossless copy of the first, and a page with players.
 
-    python examples/text_to_clip.py                                     # video-sprites
-    python examples/text_to_clip.py my/run/model --prompt "a red ball rolls" --frames 16
+python examples/text_to_clip.py                                     # video-sprites
+python examples/text_to_clip.py my/run/model --prompt "a red ball rolls" --frames 16
 """
 
 import argparse
@@ -17,7 +17,8 @@ parser.add_argument("--steps", type=int, default=20)
 args = parser.parse_args()
 prompts = args.prompt or [
     "a man walking to the left",
-    "a woman with plain pink hair and light skin wearing a white shirt and teal pants, casting a spell facing the viewer, on a sky-blue background",
+    "a woman with plain pink hair and light skin wearing a white shirt and teal pants, "
+    "casting a spell facing the viewer, on a sky-blue background",
     "an orc thrusting facing right",
 ]
 

@@ -47,10 +47,12 @@ SPOKEN = (
 )
 SPRITES = (
     "a man walking to the left",
-    "a woman with plain pink hair and light skin wearing a white shirt and teal pants, casting a spell facing the viewer, on a sky-blue background",
+    "a woman with plain pink hair and light skin wearing a white shirt and teal pants, "
+    "casting a spell facing the viewer, on a sky-blue background",
     "an orc thrusting facing right",
     "a skeleton shooting facing the viewer",
-    "a man with messy blue hair and tanned skin wearing a brown shirt and white pants, slashing facing right, on a grass-green background",
+    "a man with messy blue hair and tanned skin wearing a brown shirt and white pants, slashing facing right, "
+    "on a grass-green background",
     "a woman walking away from the viewer",
 )
 COLOURED = ("blue apple", "green heart", "purple octopus", "pink mushroom", "blue car", "orange fish")

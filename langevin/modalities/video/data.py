@@ -13,6 +13,10 @@ that begins at a random place. With ``cycle``, clips are taken for whole cycles,
 ``crops`` items that begin at a random frame and go round. Places follow from the seed and the item's number. With ``timing``
 items carry the condition "begin", when an item begins in its clip in seconds, and where clips differ in it "total", how long
 the clip is.
+
+**Rates and sizes.** With several rates in ``fps``, every clip stands in the set once at each of them, and items carry the
+condition "fps". With ``source`` they carry "source", the shorter side in pixels of the clip before it was scaled, so that
+what was enlarged is told from what is sharp (Podell et al., 2023, SDXL, arXiv 2307.01952, §2.2).
 """
 
 from __future__ import annotations
@@ -67,10 +71,11 @@ class ClipDataset:
         source: clips and their columns.
         size: side, or (height, width), to which clips are brought: scaled to cover it, and the middle taken; None keeps
             each clip's own.
-        fps: to which all are brought; None keeps each clip's own.
+        fps: to which all are brought, or several; None keeps each clip's own.
         frames: longest item; None takes clips whole.
         crops: items for every ``frames`` of a clip; with ``cycle`` for every clip.
         cycle: clips are whole cycles, which items go round from a random frame on.
+        source_size: whether items have the condition "source".
         timing: whether items have the condition "begin", and "total" where clips differ in it.
         captions: columns of texts, of which each item's prompt is drawn; a column that stands here twice comes twice as
             often. None for the usual one.
@@ -93,10 +98,11 @@ class ClipDataset:
         source: Source,
         *,
         size: int | tuple[int, int] | None = None,
-        fps: float | None = None,
+        fps: float | Sequence[float] | None = None,
         frames: int | None = None,
         crops: int = 1,
         cycle: bool = False,
+        source_size: bool = False,
         timing: bool = False,
         captions: Sequence[str] | None = None,
         seed: int = 0,
@@ -109,7 +115,9 @@ class ClipDataset:
         _check(size, fps, frames, crops, errors)
         sides = (size, size) if isinstance(size, int) else size
         self.size = None if sides is None else (int(sides[0]), int(sides[1]))
-        self.fps, self.frames, self.crops, self.cycle, self.timing = fps, frames, crops, cycle, timing
+        self.rates: tuple[float | None, ...] = tuple(fps) if isinstance(fps, Sequence) else (fps,)
+        self.frames, self.crops, self.cycle, self.timing = frames, crops, cycle, timing
+        self.source_size = source_size
         self.seed, self.errors = seed, errors
         self.problems: list[Problem] = list(source.problems)
         self._cache: list[Video] | None = None
@@ -134,9 +142,18 @@ class ClipDataset:
             self.conditions["begin"] = "number"
             if len({clip.frames / clip.fps for clip in source.clips}) > 1:
                 self.conditions["total"] = "number"
+        if len(self.rates) > 1:
+            self.conditions["fps"] = "number"
+        if source_size:
+            self.conditions["source"] = "number"
         self.licence, self.attribution = licence or source.licence, attribution or source.attribution
-        self._items = [i for i, clip in enumerate(source.clips) for _ in range(self._items_of(clip))]
-        lengths = [self._length(source.clips[i]) for i in self._items]
+        self._items = [
+            (i, fps)
+            for fps in self.rates
+            for i, clip in enumerate(source.clips)
+            for _ in range(self._items_of(clip, fps))
+        ]
+        lengths = [self._length(source.clips[i], fps) for i, fps in self._items]
         self.lengths = lengths if len(set(lengths)) > 1 else None
 
     def __len__(self) -> int:
@@ -145,7 +162,7 @@ class ClipDataset:
     @property
     def rows(self) -> list[int]:
         """The clip of the source that each item is of."""
-        return self._items
+        return [row for row, _ in self._items]
 
     def batch(self, indices: Indices) -> tuple[list[Video], dict[str, list[Any]]]:
         """Clips and the conditions' raw values.
@@ -159,7 +176,7 @@ class ClipDataset:
             raise IndexError(f"index {wrong[0]} is out of range for a set of {len(self)} clips")
         places = [int(i) % len(self) for i in indices]
         found = [self._item(i) for i in places]
-        rows = [self._items[i] for i in places]
+        rows = [self._items[i][0] for i in places]
         values: dict[str, list[Any]] = {
             name: self.source.columns[column][rows].tolist() for name, column in self._columns.items()
         }
@@ -174,6 +191,10 @@ class ClipDataset:
             values["begin"] = [begin for _, begin in found]
             if "total" in self.conditions:
                 values["total"] = [clip.frames / clip.fps for clip in clips]
+        if len(self.rates) > 1:
+            values["fps"] = [self._items[i][1] for i in places]
+        if self.source_size:
+            values["source"] = [float(min(self.source.clips[i].size)) for i in rows]
         return [clip for clip, _ in found], values
 
     def _texts(self, columns: Sequence[str] | None) -> tuple[str, ...]:
@@ -193,30 +214,32 @@ class ClipDataset:
 
     # --- clips --------------------------------------------------------------------------------------------
 
-    def _rate(self, clip: Clip) -> float:
-        return clip.fps if self.fps is None else self.fps
+    @staticmethod
+    def _count(clip: Clip, fps: float | None) -> int:
+        """Frames of the clip at a rate."""
+        return clip.frames if fps is None else max(1, round(clip.frames * fps / clip.fps))
 
-    def _count(self, clip: Clip) -> int:
-        """Frames of the clip at this set's rate."""
-        return max(1, round(clip.frames * self._rate(clip) / clip.fps))
-
-    def _length(self, clip: Clip) -> int:
+    def _length(self, clip: Clip, fps: float | None) -> int:
         """Frames of an item."""
-        return min(self._count(clip), self.frames or self._count(clip))
+        return min(self._count(clip, fps), self.frames or self._count(clip, fps))
 
-    def _items_of(self, clip: Clip) -> int:
-        if self.cycle or self._length(clip) == self._count(clip):
-            return self.crops if self.cycle else 1
-        return self.crops * -(-self._count(clip) // self._length(clip))
+    def _items_of(self, clip: Clip, fps: float | None) -> int:
+        if self.cycle:
+            return self.crops
+        length, total = self._length(clip, fps), self._count(clip, fps)
+        return 1 if length == total else self.crops * -(-total // length)
 
     def _bytes(self, source: Source) -> float:
-        if self.size is None:
-            return float("inf") if source.clips and source.path.is_dir() else 0.0
-        return sum(self._count(clip) for clip in source.clips) * self.size[0] * self.size[1] * 3
+        sizes = [self.size or clip.size for clip in source.clips]
+        return sum(3.0 * clip.frames * a * b for clip, (a, b) in zip(source.clips, sizes, strict=True))
 
     def _prepared(self, clip: Clip, first: int, count: int) -> Video:
-        """Frames of a clip, at this set's rate and size."""
-        video = clip.read(first, count).at(self._rate(clip))
+        """Frames of a clip, at this set's size and the clip's own rate.
+
+        Raises:
+            ValueError, OSError: they cannot be read.
+        """
+        video = clip.read(first, count)
         return Video(fitted(video, self.size), video.fps) if self.size else Video(video.frames, video.fps)
 
     def _decode(self, source: Source) -> Source:
@@ -234,22 +257,19 @@ class ClipDataset:
 
     def _item(self, index: int) -> tuple[Video, float]:
         """(clip, the time at which it begins in seconds) of an item."""
-        row = self._items[index]
-        clip = self.source.clips[row]
-        rng, length, total = Stream.of(self.seed, [index]), self._length(clip), self._count(clip)
+        row, fps = self._items[index]
+        clip, rng = self.source.clips[row], Stream.of(self.seed, [index])
+        length, total, rate = self._length(clip, fps), self._count(clip, fps), fps or clip.fps
         if not self.cycle and length == total:
-            return self._whole(row), 0.0
-        last = total if self.cycle else total - length + 1
-        first = int(rng.fold("crop").integers(last, (1,)))
-        begin = first / self._rate(clip)
+            return self._whole(row).at(rate), 0.0
+        first = int(rng.fold("crop").integers(total if self.cycle else total - length + 1, (1,)))
+        begin = first / rate
         if self._cache is None and not self.cycle:
-            per = clip.fps / self._rate(clip)
-            read = min(int(first * per), clip.frames - 1)
-            made = self._prepared(clip, read, min(clip.frames - read, int(length * per) + 1))
-            return Video(made.frames[:length], made.fps), begin
-        whole = self._whole(row)
-        frames = whole.frames[(first + np.arange(length)) % len(whole)]
-        return Video(frames, whole.fps), begin
+            low = min(int(begin * clip.fps), clip.frames - 1)
+            made = self._prepared(clip, low, min(clip.frames - low, round(length * clip.fps / rate) + 1))
+            return Video(made.at(rate).frames[:length], rate), begin
+        whole = self._whole(row).at(rate)
+        return Video(whole.frames[(first + np.arange(length)) % len(whole)], rate), begin
 
     def _whole(self, row: int) -> Video:
         clip = self.source.clips[row]
@@ -319,5 +339,9 @@ def _check(size: Any, fps: Any, frames: Any, crops: Any, errors: str) -> None:
         or not all(isinstance(s, int) and s > 0 for s in sides)
     ):
         raise ValueError(f"data.size must be a side in pixels or (height, width), got {size!r}")
-    if fps is not None and (isinstance(fps, bool) or not isinstance(fps, int | float) or not 0 < fps <= 1000):
-        raise ValueError(f"data.fps must be above 0 and at most 1000, got {fps!r}")
+    for rate in fps if isinstance(fps, list | tuple) and fps else [fps]:
+        number = isinstance(rate, int | float) and not isinstance(rate, bool)
+        if rate is not None and (not number or not 0 < rate <= 1000):
+            raise ValueError(
+                f"data.fps must be above 0 and at most 1000, or a list of such rates; got {fps!r}"
+            )

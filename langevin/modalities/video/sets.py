@@ -35,12 +35,14 @@ class Clip:
         file: that names it.
         frames: how many.
         fps: frames per second.
+        size: width and height in pixels.
         read: (first frame, frames) to a clip; raises a ValueError that names the file.
     """
 
     file: Path
     frames: int
     fps: float
+    size: tuple[int, int]
     read: Callable[[int, int], Video]
 
 
@@ -74,7 +76,13 @@ def folder_source(path: str | Path, conditions: str = "auto") -> Source:
         try:
             about = info(file)
             clips.append(
-                Clip(file, about.frames, about.fps, functools.partial(_part_of_file, file, about.fps))
+                Clip(
+                    file,
+                    about.frames,
+                    about.fps,
+                    about.size,
+                    functools.partial(_part_of_file, file, about.fps),
+                )
             )
             kept.append(file)
         except (ValueError, OSError) as error:
@@ -99,7 +107,13 @@ def npz_source(path: str | Path) -> Source:
         raise ValueError(f"{path}: video must be uint8 (N, T, H, W, 3); got {video.dtype} {video.shape}")
     fps = float(arrays.pop("fps", FPS))
     clips = [
-        Clip(path / str(k), video.shape[1], fps, functools.partial(_part_of_array, video[k], fps))
+        Clip(
+            path / str(k),
+            video.shape[1],
+            fps,
+            (video.shape[3], video.shape[2]),
+            functools.partial(_part_of_array, video[k], fps),
+        )
         for k in range(len(video))
     ]
     columns, names = npz_columns(path, arrays, len(video))
