@@ -24,10 +24,27 @@ from langevin.core.processes.base import Process, State
 from langevin.core.recall import Recalled, remember, remembered
 from langevin.core.times import Times
 
-__all__ = ["Condition", "Denoiser", "Memory", "NetworkDenoiser", "repeat_rows"]
+__all__ = ["Condition", "Denoiser", "Memory", "NetworkDenoiser", "Question", "repeat_rows", "under"]
 
 Condition: TypeAlias = Mapping[str, Any]
 Memory: TypeAlias = dict[str, Tensor] | None
+
+
+@dataclass(frozen=True)
+class Question:
+    """What a denoiser is asked about a batch in training.
+
+    Attributes:
+        process: how its states were noised.
+        x_t, t, condition, mask, memory: as for a call.
+    """
+
+    process: Process
+    x_t: State
+    t: Times
+    condition: Condition | None = None
+    mask: Tensor | None = None
+    memory: Memory = None
 
 
 class Denoiser(ABC):
@@ -64,6 +81,10 @@ class Denoiser(ABC):
         answers = [self(x_t, t, condition, mask, memory) for condition in conditions]
         return [belief for belief, _ in answers], answers[0][1]
 
+    def together(self, questions: Sequence[Question]) -> list[Posterior]:
+        """The beliefs about batches whose shapes may differ; one after another, unless overridden."""
+        return [under(self, q.process)(q.x_t, q.t, q.condition, q.mask, q.memory)[0] for q in questions]
+
     def rows(self, t: Times) -> int:
         """Rows of the network that one sample costs at time t: 1, and more where guidance asks several times."""
         return 1
@@ -87,6 +108,11 @@ class Denoiser(ABC):
                 raise KeyError(unknown("condition", name, given))
             del given[name]
         return given
+
+
+def under(denoiser: Denoiser, process: Process) -> Denoiser:
+    """The denoiser for states that another process of the same leaves noised."""
+    return denoiser if process is denoiser.process else replace(denoiser, process=process)  # type: ignore[type-var]
 
 
 def _latest(t: Times) -> float:
@@ -118,8 +144,9 @@ class NetworkDenoiser(Denoiser):
     Args:
         network: ``network(x_t, t, condition, mask) -> output``, a tensor or a dict by leaf, given states in ``dtype``
             and times in float32. It has ``batch(conditions, rows) -> condition`` if it takes conditions: the rows of
-            several conditions as one. Where it has a true ``recalls`` it takes ``belief=`` too, and is shown its last
-            answer (:mod:`langevin.core.recall`).
+            several conditions as one; and may have ``packed(batches) -> outputs``, for batches of different shapes
+            (:mod:`langevin.core.packing`), each given by its arguments. Where it has a true ``recalls`` it takes
+            ``belief=`` too, and is shown its last answer (:mod:`langevin.core.recall`).
         process: what it was trained on.
         parametrisation: of Gaussian leaves — "eps", "x", "v", "velocity", "score", "edm" — or a dict by leaf.
         dtype: what the network computes in; states and beliefs stay float32 or float64.
@@ -186,6 +213,26 @@ class NetworkDenoiser(Denoiser):
             part = _rows(output, slice(k * rows, (k + 1) * rows))
             beliefs.append(self.process.posterior(part, x_t, t, self.parametrisation))
         return beliefs, remember(memory, beliefs[0]) if self._recalls else memory
+
+    def together(self, questions: Sequence[Question]) -> list[Posterior]:
+        if len(questions) == 1 or not hasattr(self.network, "packed"):
+            return super().together(questions)
+        outputs = self.network.packed(
+            [
+                (
+                    self._cast(q.x_t),
+                    self.time(q.t) if self.time else q.t,
+                    dict(q.condition or {}),
+                    q.mask,
+                    self._shown(q.memory, q.t).get("belief"),
+                )
+                for q in questions
+            ]
+        )
+        return [
+            q.process.posterior(output, q.x_t, q.t, self.parametrisation)
+            for q, output in zip(questions, outputs, strict=True)
+        ]
 
     def _cast(self, x: State) -> State:
         if isinstance(x, dict):

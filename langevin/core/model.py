@@ -16,7 +16,6 @@ import torch
 from torch import Tensor
 
 from langevin.core import streaming, verbs
-from langevin.core.batches import to
 from langevin.core.conditioning import Embedded
 from langevin.core.denoiser import NetworkDenoiser
 from langevin.core.draw import Counter, Draw
@@ -39,7 +38,7 @@ from langevin.core.request import (
 from langevin.core.rng import Stream
 from langevin.core.samplers import Sampler, Step
 from langevin.core.samplers.base import GridLike
-from langevin.core.training.loss import losses
+from langevin.core.training.loss import losses_of
 
 __all__ = ["Model"]
 
@@ -173,7 +172,7 @@ class Model:
         """The training loss of each item, shape (B,), and its parts by leaf.
 
         Args:
-            items: native objects.
+            items: native objects; their shapes may differ (:mod:`langevin.core.packing`).
             conditions: raw values by name, None for an item that has none; names that the network does not take are
                 ignored.
             rng: one row for each item.
@@ -181,17 +180,15 @@ class Model:
             times: a density of times in place of the objective's own.
         """
         objective = replace(self.objective, times=times) if times is not None else self.objective
-        x, mask = self.modality.encode(items)
+        batches = [batch.to(self.device) for batch in self.modality.batches(items)]
         known, absent = _known({k: v for k, v in conditions.items() if k in self.network.conditions})
         condition = self.network.drop(self.parse(known), self.drop, rng, absent)
-        x, mask = to(x, self.device), to(mask, self.device)
-        each, parts, t = losses(
+        each, parts, t = losses_of(
             self.denoiser,
             objective,
-            x,
+            batches,
             condition,
             rng,
-            mask,
             rows,
             self.modality.couple,
             self.modality.parts,

@@ -25,9 +25,11 @@ import torch
 from torch import Tensor, nn
 
 from langevin.core.backbones import FinalLayer, PairEmbedding, PairHead, TimeEmbedding
-from langevin.core.backbones.layers import zero
+from langevin.core.backbones.dit import Output
+from langevin.core.backbones.layers import per_token, zero
 from langevin.core.conditioning import Embedded, Embedder, cat, dropout
 from langevin.core.errors import unknown
+from langevin.core.packing import Packing
 from langevin.core.processes.base import State
 from langevin.core.recall import Recalled
 from langevin.core.rng import Stream
@@ -168,6 +170,56 @@ class Network(nn.Module):
             mask: (B, L), True on real elements.
             belief: the last answer, for a network that ``recalls``.
         """
+        inside = self._inside(x_t, t, condition, mask, belief)
+        return self._outside(self.backbone(*inside), inside[1], inside[3], x_t)
+
+    def packed(self, batches: Sequence[tuple[Any, ...]]) -> list[Any]:
+        """The outputs of batches of different shapes, whose tokens go through the backbone in one row
+        (:mod:`langevin.core.packing`); through one that does not pack, as those with pairs, batch after batch.
+
+        Args:
+            batches: the arguments of :meth:`forward` for each.
+        """
+        if not getattr(self.backbone, "packs", False):
+            return [self(*batch) for batch in batches]
+        insides = [self._inside(*batch) for batch in batches]
+        tokens, vectors, positions, masks, _, contexts, context_masks = zip(*insides, strict=True)
+        of_tokens = [per_token(vector) for vector in vectors]
+        packing = Packing(*zip(*((*h.shape[:2], v.shape[1]) for h, v in zip(tokens, of_tokens, strict=True))))
+        mask = context = context_mask = None
+        if any(own is not None for own in masks):
+            mask = packing.row(
+                h.new_ones(h.shape[:2], dtype=torch.bool) if own is None else own
+                for h, own in zip(tokens, masks, strict=True)
+            )
+        if contexts[0] is not None:
+            both = cat([Embedded(None, *pair) for pair in zip(contexts, context_masks, strict=True)])
+            context, context_mask = both.context, both.mask
+        out = self.backbone(
+            packing.row(tokens),
+            packing.row(of_tokens),
+            packing.row(positions),
+            mask,
+            context=context,
+            context_mask=context_mask,
+            packing=packing,
+        )
+        return [
+            self._outside(Output(own), vector, real, batch[0])
+            for own, vector, real, batch in zip(
+                packing.of_tokens(out.tokens), vectors, masks, batches, strict=True
+            )
+        ]
+
+    def _inside(
+        self,
+        x_t: State,
+        t: Times,
+        condition: Mapping[str, Any] | None = None,
+        mask: Tensor | None = None,
+        belief: Recalled | None = None,
+    ) -> tuple[Any, ...]:
+        """What the backbone takes: tokens, vector, positions, mask, pairs, context and its mask."""
         tokens = self.tokeniser.tokens(x_t, mask)
         first = next(iter(tokens.values.values()))
         rows = first.shape[0]
@@ -196,15 +248,18 @@ class Network(nn.Module):
         pair = self.pair_in(tokens.pair) if self.pair_in is not None else None
         if belief is not None:
             hidden, pair = self._recalled(belief, mask, hidden, pair)
-        out = self.backbone(hidden, vector, positions, tokens.mask, pair, context, context_mask)
-        values = {
+        return hidden, vector, positions, tokens.mask, pair, context, context_mask
+
+    def _outside(self, out: Output, vector: Tensor, mask: Tensor | None, x_t: State) -> Any:
+        """The answer by leaf of what the backbone gave; mask (B, N) of tokens."""
+        values: dict[str, Any] = {
             name: out.displacement if name == self.points else self.heads[_key(name)](out.tokens, vector)
             for name in self.tokeniser.outputs
         }
         for name, head in self.pair_heads.items():
             values[name] = head(out.pair)
-            if tokens.mask is not None:  # a modality may sum over pairs
-                both = tokens.mask[:, :, None] & tokens.mask[:, None]
+            if mask is not None:  # a modality may sum over pairs
+                both = mask[:, :, None] & mask[:, None]
                 values[name] = values[name].masked_fill(~both[..., None], 0)
         return self.tokeniser.untokens(values, x_t)
 

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 
     from langevin.core.conditioning import Embedder
     from langevin.core.keep import Keep
+    from langevin.core.packing import Batch
     from langevin.core.parts import Part
     from langevin.core.processes import Process, State
     from langevin.core.rng import Stream
@@ -111,6 +112,16 @@ class Modality(LongForm, ABC):
         Raises:
             ValueError: an object that has no state; the message gives its place and the reason.
         """
+
+    def batches(self, items: Sequence[Any]) -> list[Batch]:
+        """Native objects in training, by the shapes of their states; all as one batch unless overridden.
+
+        Raises:
+            ValueError: as :meth:`encode`.
+        """
+        from langevin.core.packing import Batch
+
+        return [Batch.whole(*self.encode(items))]
 
     @abstractmethod
     def decode(self, state: State, mask: Tensor | None = None) -> list[Any]:

@@ -26,6 +26,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from langevin.core.errors import unknown
+from langevin.core.packing import Packing
 
 from .layers import (
     MLP,
@@ -151,6 +152,7 @@ class Block(nn.Module):
         pair: Tensor | None = None,
         context: Tensor | None = None,
         context_mask: Tensor | None = None,
+        packing: Packing | None = None,
     ) -> tuple[Tensor, Tensor | None]:
         """One block.
 
@@ -163,18 +165,27 @@ class Block(nn.Module):
             pair: (B, N, N, P).
             context: (B, M, C).
             context_mask: (B, M) bool.
+            packing: of rows; None where there are none.
 
         Returns:
             x (B, N, D), and the pairs where there are any.
         """
         shift_a, scale_a, gate_a, shift_m, scale_m, gate_m = steering(self.modulation, self.table, steer, 6)
-        bias = attention_bias(mask, self.pair_bias(pair) if self.pair_bias is not None else None)
-        y = self.attention(modulate(self.norm(x), shift_a, scale_a), rotation, bias)
-        x = gated(x, gate_a, y)
+        y = modulate(self.norm(x), shift_a, scale_a, packing)
+        if packing is None:
+            bias = attention_bias(mask, self.pair_bias(pair) if self.pair_bias is not None else None)
+            y = self.attention(y, rotation, bias)
+        else:
+            y = self.attention.packed(y, packing, rotation, mask)
+        x = gated(x, gate_a, y, packing)
         if self.cross is not None and context is not None:
-            x = x + self.cross(self.norm(x), context, context_mask)
-        y = self.mlp(modulate(self.mlp_norm(x), shift_m, scale_m))
-        x = gated(x, gate_m, y)
+            y = self.norm(x)
+            if packing is None:
+                x = x + self.cross(y, context, context_mask)
+            else:
+                x = x + self.cross.packed(y, packing, context, context_mask)
+        y = self.mlp(modulate(self.mlp_norm(x), shift_m, scale_m, packing))
+        x = gated(x, gate_m, y, packing)
         if self.pair_update is not None:
             pair = self.pair_update(pair, x, vector)
         return x, pair
@@ -229,6 +240,7 @@ class DiT(nn.Module):
         self.width, self.depth = width, depth
         self.context_width, self.pair_width = context_width, pair_width
         self.grouped = not pair_width  # takes a vector for each group of tokens
+        self.packs = not pair_width  # takes rows of samples of several lengths
         self.rotary = Rotary(width // heads, axes, rotary_base) if axes else None
         self.modulation = nn.Linear(width, 6 * width) if modulation == "shared" else None
         self.second = nn.Linear(width, width) if second_time else None
@@ -266,6 +278,7 @@ class DiT(nn.Module):
         context_mask: Tensor | None = None,
         second: Tensor | None = None,
         features: Sequence[str] = (),
+        packing: Packing | None = None,
     ) -> Output:
         """Run all blocks.
 
@@ -280,6 +293,9 @@ class DiT(nn.Module):
             context_mask: (B, M) bool, True for real elements.
             second: (B, D) or (B, N, D), the embedded second time; may be left out.
             features: names of intermediate tokens to return, out of `feature_names`.
+            packing: of samples of several lengths, B in all, in one row (:mod:`langevin.core.packing`): tokens (1, N, D),
+                vector and second (1, V, D), positions (1, N, p) and mask (1, N) are rows then, and so is what is
+                returned; the context stays (B, M, C). Without pairs.
 
         Raises:
             ValueError: an input this backbone was not built for, one it lacks, or an unknown feature.
@@ -300,7 +316,7 @@ class DiT(nn.Module):
             j = self.depth - 1 - i
             if j < len(self.skips):
                 x = self.skips[j](torch.cat((x, kept[j]), dim=-1))
-            x, pair = block(x, steer, vector, rotation, mask, pair, context, context_mask)
+            x, pair = block(x, steer, vector, rotation, mask, pair, context, context_mask, packing)
             if i < len(self.skips):
                 kept.append(x)
             if f"block.{i}" in features:

@@ -16,6 +16,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from langevin.core.packing import Packing
+
 from .rotary import Rotation, rotate
 
 __all__ = [
@@ -35,8 +37,11 @@ __all__ = [
 ]
 
 
-def modulate(x: Tensor, shift: Tensor, scale: Tensor) -> Tensor:
+def modulate(x: Tensor, shift: Tensor, scale: Tensor, packing: Packing | None = None) -> Tensor:
     """x * (1 + scale) + shift in one pass; x (B, N, D), shift and scale (B, G, D) as in :func:`gated`."""
+    if packing is not None:
+        parts = zip(packing.of_tokens(x), *map(packing.of_vectors, (shift, scale)), strict=True)
+        return packing.row(modulate(*part) for part in parts)
     groups = shift.shape[1]
     if groups in (1, x.shape[1]):
         return torch.addcmul(shift, x, 1 + scale)
@@ -44,9 +49,12 @@ def modulate(x: Tensor, shift: Tensor, scale: Tensor) -> Tensor:
     return torch.addcmul(shift.unsqueeze(2), x, (1 + scale).unsqueeze(2)).flatten(1, 2)
 
 
-def gated(x: Tensor, gate: Tensor, y: Tensor) -> Tensor:
+def gated(x: Tensor, gate: Tensor, y: Tensor, packing: Packing | None = None) -> Tensor:
     """x + gate * y; x and y (B, N, D), gate (B, G, D): one for all tokens, for each, or for each N / G that follow
-    one another, as those of a frame do."""
+    one another, as those of a frame do. With a packing all are rows, (1, …)."""
+    if packing is not None:
+        parts = zip(packing.of_tokens(x), packing.of_vectors(gate), packing.of_tokens(y), strict=True)
+        return packing.row(gated(*part) for part in parts)
     groups = gate.shape[1]
     if groups in (1, x.shape[1]):
         return torch.addcmul(x, gate, y)
@@ -171,6 +179,14 @@ class Attention(nn.Module):
         """x (B, N, D), bias as `attention_bias` gives it -> (B, N, D)."""
         return self.out(attend(*self.project(x, rotation), bias))
 
+    def packed(
+        self, x: Tensor, packing: Packing, rotation: Rotation | None = None, mask: Tensor | None = None
+    ) -> Tensor:
+        """A row x (1, N, D) and its mask (1, N) -> (1, N, D); tokens attend to those of their own sample."""
+        masks = [None] * len(packing.tokens) if mask is None else packing.of_tokens(mask)
+        parts = zip(*map(packing.of_tokens, self.project(x, rotation)), masks, strict=True)
+        return self.out(packing.row(attend(q, k, v, attention_bias(real)) for q, k, v, real in parts))
+
 
 def attend(q: Tensor, k: Tensor, v: Tensor, bias: Tensor | None = None) -> Tensor:
     """softmax(q k^T / sqrt(d) + bias) v; q (B, N, H, d), k and v (B, M, H, d) -> (B, N, H d)."""
@@ -207,12 +223,29 @@ class CrossAttention(nn.Module):
         """x (B, N, D), context (B, M, C), mask (B, M) -> (B, N, D)."""
         if context.shape[1] == 0:
             return torch.zeros_like(x)
+        y = self.out(attend(*self._project(x, context), attention_bias(mask)))
+        return y if mask is None else y * mask.any(-1)[:, None, None].to(y.dtype)
+
+    def packed(self, x: Tensor, packing: Packing, context: Tensor, mask: Tensor | None = None) -> Tensor:
+        """A row x (1, N, D), context (B, M, C) and mask (B, M) of all samples -> (1, N, D)."""
+        if context.shape[1] == 0:
+            return torch.zeros_like(x)
+        q, k, v = self._project(x, context)
+        masks = [None] * len(packing.samples) if mask is None else packing.of_samples(mask)
+        parts = zip(packing.of_tokens(q), *map(packing.of_samples, (k, v)), masks, strict=True)
+        y = self.out(packing.row(attend(q, k, v, attention_bias(real)) for q, k, v, real in parts))
+        if mask is None:
+            return y
+        some = zip(packing.of_tokens(y), packing.of_samples(mask), strict=True)
+        return packing.row(part * real.any(-1)[:, None, None].to(part.dtype) for part, real in some)
+
+    def _project(self, x: Tensor, context: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Queries (B, N, H, d) of the tokens, keys and values (B, M, H, d) of the context."""
         q: Tensor = self.q(x).unflatten(-1, (self.heads, -1))
         k, v = self.kv(context).unflatten(-1, (2, self.heads, -1)).unbind(2)
         if self.q_norm is not None and self.k_norm is not None:
             q, k = self.q_norm(q), self.k_norm(k)
-        y = self.out(attend(q, k, v, attention_bias(mask)))
-        return y if mask is None else y * mask.any(-1)[:, None, None].to(y.dtype)
+        return q, k, v
 
 
 class FinalLayer(nn.Module):
