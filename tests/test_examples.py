@@ -348,7 +348,17 @@ def test_a_model_is_trained_on_clips_and_clips_are_made_from_text(tmp_path: Path
     assert [path.suffix for path in files] == [".mp4"] * 4 + [".png"] and looks_drawn(files[-1])
     model = lv.load(tmp_path / "runs" / "train_on_clips" / "model", device="cpu")
     assert model.conditions == ("label",) and len(model.sample(1, label="left", steps=2)[0]) == 6
-    made = run("text_to_clip.py", tmp_path, small_clips(tmp_path), "--prompt", "a cat", "--frames", "3", "--steps", "2")
+    made = run(
+        "text_to_clip.py",
+        tmp_path,
+        small_clips(tmp_path),
+        "--prompt",
+        "a cat",
+        "--frames",
+        "3",
+        "--steps",
+        "2",
+    )
     names = [path.name for path in printed_files(made, tmp_path)]
     assert names == ["0000_seed0_a-cat.mp4", "first.apng", "frames.png", "report.html"]
 

@@ -26,9 +26,9 @@ from torch import Tensor, nn
 
 from langevin import folders
 from langevin.core.registry import Registry, describe
-from langevin.modalities.audio.local import network_of
 from langevin.modalities.audio.mel import MelSpec
 from langevin.modalities.audio.vocoders import VOCODERS
+from langevin.modalities.trained import network_of
 
 __all__ = ["NETWORKS", "IstftNetwork", "IstftVocoder", "istft_vocoder", "save_istft_vocoder"]
 

@@ -37,13 +37,13 @@ from langevin.modalities.audio.istft_vocoder import (
 from langevin.modalities.audio.mel import MelSpec, named, nearest
 from langevin.modalities.audio.waveform_training import (
     WINDOWS,
-    card,
-    checked_keys,
+    figures,
     pictures,
     rate_of_data,
     spectral,
     waves,
 )
+from langevin.modalities.trained import card, checked_keys
 
 __all__ = ["Resynthesis", "VocoderModel", "vocoder_of"]
 
@@ -130,7 +130,7 @@ class VocoderModel:
         """Write the folder that ``{name: istft, folder: …}`` names as a vocoder, with the error of resynthesis."""
         spec = self.network.spec
         lines = [f"takes {spec.mels} log-mel bands at {spec.rate} Hz, one frame for {spec.hop} samples"]
-        text = card(self, "A vocoder trained with langevin.", lines, trained, data)
+        text = card(self, "A vocoder trained with langevin.", lines, trained, figures(self.codec, data), data)
         save_istft_vocoder(self.network, folder, text, record={**self.about, **record})
         return self.codec
 

@@ -12,7 +12,7 @@ matter of the statistics, taken with the averaged weights after training.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -22,22 +22,21 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from langevin.core.errors import unknown
-from langevin.core.registry import BuildError, Registry, build
+from langevin.core.registry import Registry, build
 from langevin.core.rng import Stream
-from langevin.core.training.data import Dataset, Order
+from langevin.core.training.data import Dataset
 from langevin.modalities.audio.bands import transform
 from langevin.modalities.audio.codec import Codec
 from langevin.modalities.audio.metrics.signal import log_spectral_distance, stft_distance
 from langevin.modalities.audio.sound import Audio
 from langevin.modalities.audio.waveform_vae import AUTOENCODERS, WaveformVAE, WaveVAE, save_waveform_vae
 from langevin.modalities.sheets import sheet
+from langevin.modalities.trained import card, checked_keys, drawn
 
 __all__ = [
     "Reconstruction",
     "WaveVAEModel",
-    "card",
-    "checked_keys",
+    "figures",
     "pictures",
     "rebuilt",
     "spectral",
@@ -45,7 +44,6 @@ __all__ = [
     "waves",
 ]
 
-KEYS = ("name", "summary", "licence", "attribution", "autoencoder", "objective")
 WINDOWS = (0.128, 0.064, 0.032, 0.016)  # s
 MEASURED = 64  # sounds of the data on which a card's figures are measured
 SHORTEST = 256  # samples; half a window of the log-spectral distance
@@ -153,14 +151,8 @@ class WaveVAEModel:
     def complete(self, data: Dataset, seed: int) -> None:
         """Set the statistics of the latents; the network is left in evaluation mode, without gradients."""
         network = self.network.eval().requires_grad_(False)
-        count = min(1024, len(data))
-        order = Order(len(data), count, seed).indices(0)
-
-        def batches() -> Iterator[Tensor]:
-            for index in order:
-                yield waves(data.batch([index])[0], network.rate, network.hop)
-
-        network.fit_statistics(batches())
+        items = drawn(data, 1024, 1, seed)
+        network.fit_statistics(waves(sounds, network.rate, network.hop) for sounds in items)
 
     def _rough(self) -> None:
         """Before :meth:`complete` the statistics are 0 and 1, which is enough to look at reconstructions."""
@@ -174,7 +166,10 @@ class WaveVAEModel:
             f"latents: {network.latent} channels, one frame for {network.hop} samples at {network.rate} Hz",
             f"reads {network.encode_margin} frames on each side to encode, {network.decode_margin} to decode",
         ]
-        text = card(self, "An autoencoder of waveforms trained with langevin.", lines, trained, data)
+        measured = figures(self.codec, data)
+        text = card(
+            self, "An autoencoder of waveforms trained with langevin.", lines, trained, measured, data
+        )
         save_waveform_vae(network, folder, text, record={**self.about, **record})
         return self.codec
 
@@ -196,55 +191,24 @@ def pictures(codec: Codec, data: Dataset) -> Any:
     return sheet([sound.spectrogram() for sound in (*real, *made)], columns=len(real))
 
 
-def card(model: Any, summary: str, lines: Sequence[str], trained: str, data: Dataset) -> str:
-    """The text of a card: what it is, how it was trained, the error over some sounds of the training data, whose it is.
-
-    Args:
-        model: has ``name``, ``about``, ``network`` and ``codec``.
-        summary: where ``about`` has none.
-        lines: facts of its kind.
-        trained: steps, batch and items in words.
-        data: that it was trained on.
-    """
-    real, made = rebuilt(model.codec, data, MEASURED)
+def figures(codec: Codec, data: Dataset) -> list[str]:
+    """The error over some sounds of the training data in words; nothing where they are too short."""
+    real, made = rebuilt(codec, data, MEASURED)
     pairs = [
         (torch.from_numpy(b.samples), torch.from_numpy(a.samples))
         for a, b in zip(real, made, strict=True)
         if len(a) > SHORTEST
     ]
-    figures = [
+    if not pairs:
+        return []
+    found = [
         (log_spectral_distance(y[0].numpy(), x[0].numpy()), float(spectral(y, x, real[0].rate)))
         for y, x in pairs
     ]
-    owed = {
-        key: model.about.get(key) or getattr(data, key, None) or "not stated: that of your data"
-        for key in ("licence", "attribution")
-    }
-    facts = [
-        f"parameters: {sum(p.numel() for p in model.network.parameters()):,}",
-        *lines,
-        f"trained: {trained}",
+    return [
+        "reconstruction, over {} sounds of the training data: log-spectral distance {:.1f} dB, "
+        "multi-resolution STFT distance {:.2f}".format(len(pairs), *np.mean(found, 0))
     ]
-    if pairs:
-        facts.append(
-            "reconstruction, over {} sounds of the training data: log-spectral distance {:.1f} dB, "
-            "multi-resolution STFT distance {:.2f}".format(len(pairs), *np.mean(figures, 0))
-        )
-    facts += [f"{key}: {value}" for key, value in owed.items()]
-    summary = model.about.get("summary") or summary
-    return f"# {model.name}\n\n{summary}\n\n" + "".join(f"- {fact}\n" for fact in facts)
-
-
-def checked_keys(given: Mapping[str, Any]) -> dict[str, Any]:
-    """What a configuration says about a trained part beside its network.
-
-    Raises:
-        BuildError: a key that is not known.
-    """
-    for key in given:
-        if key not in KEYS:
-            raise BuildError(unknown("key of an autoencoder's model", key, KEYS))
-    return {key: value for key, value in given.items() if key != "autoencoder" and value is not None}
 
 
 def waveform_vae_of(data: Dataset, given: Mapping[str, Any], seed: int = 0) -> WaveVAEModel:

@@ -32,11 +32,10 @@ from langevin import folders
 from langevin.core.registry import Registry, describe
 from langevin.modalities.audio.codec import CODECS
 from langevin.modalities.audio.latents import Latents
-from langevin.modalities.audio.local import network_of
+from langevin.modalities.trained import channel_statistics, network_of
 
 __all__ = ["AUTOENCODERS", "WaveVAE", "WaveformVAE", "load_waveform_vae", "save_waveform_vae", "waveform_vae"]
 
-SMALLEST_STD = 1e-4  # of a latent channel; one that hardly varies is left near zero instead of being blown up
 DILATIONS = (1, 3)  # of the residual units at each resolution
 
 
@@ -225,17 +224,9 @@ class WaveVAE(nn.Module):
         Raises:
             ValueError: no sounds.
         """
-        count = 0
-        total = square = torch.zeros(self.latent, dtype=torch.float64)
-        for x in batches:
-            z = self.encode_moments(x.to(self.std))[0].cpu().double()
-            count += z.numel() // self.latent
-            total, square = total + z.sum((0, 2)), square + z.square().sum((0, 2))
-        if not count:
-            raise ValueError("fit_statistics needs at least one batch of sounds; got none")
-        mean = total / count
+        mean, std = channel_statistics(self.encode_moments(x.to(self.std))[0] for x in batches)
         self.mean.copy_(mean)
-        self.std.copy_((square / count - mean.square()).clamp(min=0).sqrt().clamp(min=SMALLEST_STD))
+        self.std.copy_(std)
         self.fitted.fill_(True)
 
 

@@ -31,10 +31,10 @@ from torch import Tensor, nn
 from langevin import folders
 from langevin.core.registry import BuildError, Registry, build, describe
 from langevin.core.rng import Stream
+from langevin.modalities.convolutions import Activation, Conv, PixelNorm, Up, reach
+from langevin.modalities.trained import channel_statistics
 
 __all__ = ["AUTOENCODERS", "ConvVAE", "load_vae", "require_finite", "save_vae", "vae_of"]
-
-SMALLEST_STD = 1e-4  # of a latent channel; one that hardly varies is left near zero instead of being blown up
 
 
 def require_finite(x: Tensor, what: str) -> None:
@@ -46,41 +46,6 @@ def require_finite(x: Tensor, what: str) -> None:
     bad = (~torch.isfinite(x)).flatten(1).any(1).nonzero().flatten().tolist()
     if bad:
         raise ValueError(f"{what} must be finite; NaN or infinity in sample {', '.join(map(str, bad[:8]))}")
-
-
-class PixelNorm(nn.Module):
-    """x / sqrt(mean over channels of x² + ε) · weight, at every pixel (B, C, H, W) by itself."""
-
-    def __init__(self, width: int) -> None:
-        super().__init__()
-        self.weight = nn.Parameter(torch.ones(width))
-
-    def forward(self, x: Tensor) -> Tensor:
-        return x * torch.rsqrt(x.square().mean(1, keepdim=True) + 1e-6) * self.weight[:, None, None]
-
-    def reach(self, margin: int) -> int:
-        """Neighbours of its input that ``margin`` neighbours of its output depend on."""
-        return margin
-
-
-class Conv(nn.Conv2d):
-    """A 3 × 3 convolution, zero beyond the border; stride 2 halves even sides."""
-
-    def __init__(self, inner: int, outer: int, stride: int = 1) -> None:
-        super().__init__(inner, outer, 3, stride, 1)
-
-    def reach(self, margin: int) -> int:
-        return int(self.stride[0]) * margin + 1
-
-
-class Up(nn.Sequential):
-    """Twice the side by nearest neighbours, then a convolution."""
-
-    def __init__(self, inner: int, outer: int) -> None:
-        super().__init__(nn.Upsample(scale_factor=2.0, mode="nearest"), Conv(inner, outer))
-
-    def reach(self, margin: int) -> int:
-        return (margin + 2) // 2  # half of margin + 1, rounded up
 
 
 class Residual(nn.Module):
@@ -99,21 +64,6 @@ class Residual(nn.Module):
 
     def reach(self, margin: int) -> int:
         return margin + 2
-
-
-class Activation(nn.SiLU):
-    """SiLU."""
-
-    def reach(self, margin: int) -> int:
-        return margin
-
-
-def _reach(chain: nn.Sequential) -> int:
-    """Neighbours of the chain's input, on each side, that one element of its output depends on."""
-    margin = 0
-    for layer in reversed(list(chain)):
-        margin = layer.reach(margin)  # type: ignore[operator]
-    return margin
 
 
 class ConvVAE(nn.Module):
@@ -162,8 +112,8 @@ class ConvVAE(nn.Module):
             up += [Up(widths[level], widths[level - 1])] if level else []
         self.encoder = nn.Sequential(*down, PixelNorm(widths[-1]), Activation(), Conv(widths[-1], 2 * latent))
         self.decoder = nn.Sequential(*up, PixelNorm(widths[0]), Activation(), Conv(widths[0], channels))
-        self.encoder_margin = -(-_reach(self.encoder) // self.factor)
-        self.decoder_margin = _reach(self.decoder)
+        self.encoder_margin = -(-reach(self.encoder) // self.factor)
+        self.decoder_margin = reach(self.decoder)
         self.register_buffer("mean", torch.zeros(latent))
         self.register_buffer("std", torch.ones(latent))
         self.register_buffer("fitted", torch.zeros((), dtype=torch.bool))
@@ -278,17 +228,7 @@ class ConvVAE(nn.Module):
         Raises:
             ValueError: no pictures.
         """
-        count = 0
-        total = square = torch.zeros(self.latent, dtype=torch.float64)
-        for x in batches:
-            z = self.encode_moments(x.to(self.std))[0].cpu().double()
-            count += z.numel() // self.latent
-            total = total + z.sum((0, 2, 3))
-            square = square + z.square().sum((0, 2, 3))
-        if not count:
-            raise ValueError("fit_statistics needs at least one batch of pictures; got none")
-        mean = total / count
-        std = (square / count - mean.square()).clamp(min=0).sqrt().clamp(min=SMALLEST_STD)
+        mean, std = channel_statistics(self.encode_moments(x.to(self.std))[0] for x in batches)
         self.mean.copy_(mean)
         self.std.copy_(std)
         self.fitted.fill_(True)

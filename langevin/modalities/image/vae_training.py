@@ -12,7 +12,7 @@ App. G); unit variance is the matter of the statistics, taken with the averaged 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -20,10 +20,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from langevin.core.errors import unknown
-from langevin.core.registry import BuildError, Registry, build
+from langevin.core.registry import Registry, build
 from langevin.core.rng import Stream
-from langevin.core.training.data import Dataset, Order
+from langevin.core.training.data import Dataset
 from langevin.core.training.trainer import Progress, Settings, Trainer
 from langevin.core.training.trainer import train as run
 from langevin.modalities.image.latents import VAECodec
@@ -31,10 +30,9 @@ from langevin.modalities.image.pixels import to_images, to_tensor
 from langevin.modalities.image.recipe import shape
 from langevin.modalities.image.vae import AUTOENCODERS, ConvVAE, save_vae
 from langevin.modalities.sheets import sheet
+from langevin.modalities.trained import card, checked_keys, drawn
 
 __all__ = ["Reconstruction", "VAEModel", "fit", "train_vae", "vae_model", "vae_of_config"]
-
-_KEYS = ("name", "summary", "licence", "attribution", "autoencoder", "objective")
 
 
 @dataclass(frozen=True)
@@ -144,19 +142,15 @@ class VAEModel:
         vae, about = self.network, self.about
         x, guess = self.reconstructed(data, 64)
         decibels = 10 * math.log10(4 / max(float((guess.clamp(-1, 1) - x).square().mean()), 1e-12))
-        owed = {
-            key: about.get(key) or getattr(data, key, None) or "not stated: that of your data"
-            for key in ("licence", "attribution")
-        }
-        card = (
-            f"# {self.name}\n\n{about.get('summary') or 'An autoencoder of pictures trained with langevin.'}\n\n"
-            f"- parameters: {sum(p.numel() for p in vae.parameters()):,}\n"
-            f"- latents: {vae.latent} channels, one for {vae.factor} × {vae.factor} pixels\n"
-            f"- trained: {trained}\n"
-            f"- reconstruction: PSNR {decibels:.1f} dB over {len(x)} pictures of the training data\n"
-            f"- licence: {owed['licence']}\n- attribution: {owed['attribution']}\n"
+        text = card(
+            self,
+            "An autoencoder of pictures trained with langevin.",
+            [f"latents: {vae.latent} channels, one for {vae.factor} × {vae.factor} pixels"],
+            trained,
+            [f"reconstruction: PSNR {decibels:.1f} dB over {len(x)} pictures of the training data"],
+            data,
         )
-        save_vae(vae, folder, card, record={**about, **record})
+        save_vae(vae, folder, text, record={**about, **record})
         return self.codec
 
 
@@ -197,9 +191,7 @@ def vae_of_config(data: Dataset, given: Mapping[str, Any], seed: int = 0) -> VAE
         BuildError: a key or name that is not known, with the nearest that is.
         ValueError: pictures of unequal sizes, or of a side that the autoencoder cannot halve so often.
     """
-    for key in given:
-        if key not in _KEYS:
-            raise BuildError(unknown("key of an autoencoder's model", key, _KEYS))
+    about = checked_keys(given)
     side, channels = shape(data)
     objective = build(LOSSES, {"name": "reconstruction", **(given.get("objective") or {})})
     with torch.random.fork_rng(devices=[]):
@@ -207,7 +199,6 @@ def vae_of_config(data: Dataset, given: Mapping[str, Any], seed: int = 0) -> VAE
         vae = build(
             AUTOENCODERS, {"name": "conv_vae", "channels": channels, **(given.get("autoencoder") or {})}
         )
-    about = {key: value for key, value in given.items() if key != "autoencoder" and value is not None}
     model = VAEModel(vae, objective, side, about)
     assert model.codec.size == side  # refuses other sides before anything is computed
     return model
@@ -232,14 +223,8 @@ def fit(
         batch: pictures at once.
         seed: of the draw.
     """
-    count = min(pictures, len(data))
-    order = Order(len(data), count, seed).indices(0)
-
-    def batches() -> Iterator[Tensor]:
-        for start in range(0, count, batch):
-            yield to_tensor(data.batch(order[start : start + batch])[0], vae.channels, size)
-
-    vae.fit_statistics(batches())
+    items = drawn(data, pictures, batch, seed)
+    vae.fit_statistics(to_tensor(part, vae.channels, size) for part in items)
 
 
 def train_vae(

@@ -23,10 +23,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Any
 
 import torch
-
 from torch import Tensor, nn
 
 from langevin.core.registry import Registry
@@ -35,6 +33,9 @@ from langevin.modalities.trained import channel_statistics
 
 __all__ = ["AUTOENCODERS", "CausalVAE"]
 
+FIRST_LOG_VAR = (
+    -6.0
+)  # of an untrained q(z | x): with noise of unit variance the decoder would first learn to ignore z
 Past = Tensor | None  # instants (B, p, C, H, W) that a layer still sees; None before the first
 
 
@@ -230,13 +231,15 @@ class CausalVAE(nn.Module):
         for level, width in enumerate(widths):
             if level:
                 t, s, finer = time[level - 1], space[level - 1], widths[level - 1]
-                down += [Within(nn.PixelUnshuffle(s), _conv(finer * s**2, width))]
+                down += [Within(nn.Conv2d(finer, width, s + 2, s, 1))]
                 down += [Over(width, width, t + 1, t)] if t > 1 else []
                 up += [Within(_conv(width, finer * s**2), nn.PixelShuffle(s))]
                 up += [Later(width, t)] if t > 1 else []
             down += [Residual(width) for _ in range(blocks)]
             up += [Residual(width) for _ in range(blocks)]
-        end = Within(PixelNorm(widths[-1]), nn.SiLU(), _conv(widths[-1], 2 * latent))
+        last = _conv(widths[-1], 2 * latent)
+        nn.init.constant_(last.bias[latent:], FIRST_LOG_VAR)  # type: ignore[index]
+        end = Within(PixelNorm(widths[-1]), nn.SiLU(), last)
         self.encoder, self.decoder = Chain(*down, end), Chain(Within(_conv(latent, widths[-1])), *up[::-1])
         self.encode_past, self.decode_past = self.encoder.reach(), self.decoder.reach()
         self.register_buffer("mean", torch.zeros(latent))
@@ -351,5 +354,5 @@ def _conv(inner: int, outer: int) -> nn.Conv2d:
     return nn.Conv2d(inner, outer, 3, padding=1)
 
 
-AUTOENCODERS: Registry[Any] = Registry("autoencoder of clips", CausalVAE)
+AUTOENCODERS = Registry("autoencoder of clips", CausalVAE)
 AUTOENCODERS.register("video_vae")(CausalVAE)

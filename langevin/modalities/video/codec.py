@@ -16,10 +16,11 @@ from einops import rearrange
 from numpy.typing import NDArray
 from torch import Tensor
 
+from langevin.core.registry import Registry
 from langevin.modalities.base import Failure
 from langevin.modalities.video.clip import Video
 
-__all__ = ["Codec", "Pixels", "fitted", "to_frames", "to_values"]
+__all__ = ["CODECS", "Codec", "Pixels", "checked_size", "fitted", "lasting", "to_frames", "to_values"]
 
 Frames = NDArray[np.uint8]
 MAX_SIDE = 4096
@@ -87,6 +88,28 @@ def to_frames(values: Tensor) -> Frames:
     return rearrange(levels, "t c h w -> t h w c").contiguous().numpy()
 
 
+def lasting(clip: Frames, frames: int) -> Frames:
+    """A clip of so many frames: its last one goes on."""
+    missing = frames - len(clip)
+    return np.concatenate([clip, np.repeat(clip[-1:], missing, 0)]) if missing > 0 else clip
+
+
+def checked_size(size: Any) -> tuple[int, int]:
+    """(height, width) of a side or of both.
+
+    Raises:
+        ValueError: a size that cannot be.
+    """
+    sides = (size, size) if isinstance(size, int) else tuple(size)
+    if len(sides) != 2 or not all(isinstance(s, int) and 1 <= s <= MAX_SIDE for s in sides):
+        raise ValueError(f"size must be a side or (height, width), from 1 to {MAX_SIDE} pixels; got {size!r}")
+    return sides[0], sides[1]
+
+
+CODECS = Registry("video codec", Codec)  # type: ignore[type-abstract]
+
+
+@CODECS.register("pixels")
 class Pixels:
     """Pixels as they are, three channels in [−1, 1].
 
@@ -100,12 +123,7 @@ class Pixels:
     channels, factor, stride = 3, 1, 1
 
     def __init__(self, size: int | tuple[int, int]) -> None:
-        sides = (size, size) if isinstance(size, int) else tuple(size)
-        if len(sides) != 2 or not all(isinstance(s, int) and 1 <= s <= MAX_SIDE for s in sides):
-            raise ValueError(
-                f"size must be a side or (height, width), from 1 to {MAX_SIDE} pixels; got {size!r}"
-            )
-        self.size: tuple[int, int] = (sides[0], sides[1])
+        self.size = checked_size(size)
 
     def elements(self, frames: int) -> int:
         return frames

@@ -2,7 +2,8 @@
 
 Frames are the elements of a state: masks and times of single elements are (B, T). A picture is a clip of one frame. A clip
 whose frames are no whole number of patches is followed by its last frame; these frames are cut off again, and in a
-batch of several lengths the shorter clips are masked where they have ended.
+batch of several lengths the shorter clips are masked where they have ended. In training nothing is padded: clips of other
+lengths, and with ``native`` of other sizes, are packed (:mod:`langevin.core.packing`).
 """
 
 from __future__ import annotations
@@ -21,16 +22,18 @@ from langevin.core.conditioning import Embedder
 from langevin.core.denoiser import Denoiser
 from langevin.core.guidance import Cyclic
 from langevin.core.keep import Keep
+from langevin.core.packing import Batch
 from langevin.core.parts import Part
 from langevin.core.processes import Gaussian, Process, State
 from langevin.core.registry import Registry, build
 from langevin.core.rng import Stream
-from langevin.core.streaming import Windows
+from langevin.core.streaming import Streaming, Windows
 from langevin.core.tokens import Tokens
 from langevin.modalities.base import Failure, Modality, Samples, Table
 from langevin.modalities.video import givens
+from langevin.modalities.video.catalogue import CODECS
 from langevin.modalities.video.clip import Frames, Video
-from langevin.modalities.video.codec import Codec, Pixels, fitted
+from langevin.modalities.video.codec import Codec, fitted, lasting
 from langevin.modalities.video.edits import chosen, put_back
 from langevin.modalities.video.files import EXTENSIONS, read
 from langevin.modalities.video.plugin import VideoSpec
@@ -39,9 +42,6 @@ from langevin.modalities.video.tokens import SpacetimePatches
 from langevin.modalities.video.writing import PieceWriter
 
 __all__ = ["CODECS", "VideoModality", "make"]
-
-CODECS = Registry("video codec", Codec)  # type: ignore[type-abstract]
-CODECS.register("pixels")(Pixels)
 
 MOST = 100_000  # frames
 
@@ -55,8 +55,10 @@ class VideoModality(Modality):
         process: how states are noised; linear flow by default.
         conditions: embedders by name.
         frames: of new clips where nobody says another number.
-        fps: frames per second of clips; those of users are brought to it.
+        fps: frames per second of clips; those of users are brought to it, unless "fps" is a condition, which then says it.
         scale: (per pixel, per second), what rotary coordinates are multiplied by; patches at distance 1 when None.
+        native: clips keep their own size, the middle cut out down to whole patches; the codec's size is then that of new
+            clips alone. Without it all clips are brought to the codec's size.
         places: 2 tells the network at which row and column a patch stands; 3 the time since the beginning, too.
 
     Raises:
@@ -79,6 +81,7 @@ class VideoModality(Modality):
         fps: float = 8.0,
         scale: tuple[float, float] | None = None,
         places: int = 2,
+        native: bool = False,
     ) -> None:
         if min(patch) < 1:
             raise ValueError(f"patch must be (frames, rows, columns), each at least 1; got {patch}")
@@ -93,6 +96,7 @@ class VideoModality(Modality):
         if places not in (2, 3):
             raise ValueError(f"places must be 2 (rows and columns) or 3 (time, too), got {places}")
         self.codec, self.patch, self.fps, self.places = codec, patch, float(fps), places
+        self.native = native
         self.frames = self._checked(frames)
         self._process = process or Gaussian()
         self._conditions = dict(conditions or {})
@@ -134,25 +138,60 @@ class VideoModality(Modality):
             items: clips; or PIL images, which stand still for as many frames as new clips have.
 
         Raises:
-            ValueError: another object.
+            ValueError: another object, or clips of several sizes.
         """
         clips = [self.shown(item, place) for place, item in enumerate(items)]
+        sizes = sorted({clip.shape[1:3] for clip in clips})
+        if len(sizes) > 1:
+            named = ", ".join(f"{height} x {width}" for height, width in sizes[:4])
+            raise ValueError(
+                f"clips of {named} pixels (height x width) make no one state: give clips of one size"
+            )
         counts = [self.elements(len(clip)) for clip in clips]
         most = max(counts)
-        state = self.codec.encode([_lasting(clip, self.codec.frames(most)) for clip in clips])
+        state = self.codec.encode([lasting(clip, self.codec.frames(most)) for clip in clips])
         if min(counts) == most:
             return state, None
         return state, torch.arange(most)[None] < torch.tensor(counts)[:, None]
 
+    def batches(self, items: Sequence[Any]) -> list[Batch]:
+        """Clips by length and size, in the order in which these come first."""
+        clips = [self.shown(item, place) for place, item in enumerate(items)]
+        rows: dict[tuple[int, ...], list[int]] = {}
+        for row, clip in enumerate(clips):
+            rows.setdefault((self.elements(len(clip)), *clip.shape[1:3]), []).append(row)
+        out = []
+        for (elements, *_), own in rows.items():
+            frames = self.codec.frames(elements)
+            out.append(Batch(torch.tensor(own), self.codec.encode([lasting(clips[i], frames) for i in own])))
+        return out
+
     def shown(self, item: Any, place: int = 0) -> Frames:
-        """The frames of a clip or a picture, at the model's rate and size."""
+        """The frames of a clip or a picture, at the model's rate and size, or with ``native`` their own.
+
+        Raises:
+            ValueError: another object, or a clip that is smaller than a patch and keeps its size.
+        """
         if isinstance(item, Image):
             item = Video.of([item] * self.frames, self.fps)
         if not isinstance(item, Video):
             raise ValueError(
                 f"item {place} is no clip but a {type(item).__name__}; read a file with langevin.video.read"
             )
-        return fitted(item.at(self.fps), self.codec.size)
+        clip = item if "fps" in self._conditions else item.at(self.fps)
+        return self._cut(clip, place) if self.native else fitted(clip, self.codec.size)
+
+    def _cut(self, clip: Video, place: int) -> Frames:
+        """The middle of each frame, down to whole patches."""
+        (width, height), (rows, columns) = clip.size, (self.codec.factor * p for p in self.patch[1:])
+        top, left = height % rows // 2, width % columns // 2
+        frames = clip.frames[:, top : top + height // rows * rows, left : left + width // columns * columns]
+        if not frames.size:
+            raise ValueError(
+                f"item {place} has {height} x {width} pixels, less than one patch of {rows} x {columns}; "
+                "enlarge it, or leave it out"
+            )
+        return frames
 
     def decode(self, state: State, mask: Tensor | None = None) -> list[Any]:
         """A clip for each row, as long as its mask; a failure where a state is not finite."""
@@ -282,16 +321,45 @@ class VideoModality(Modality):
             if spec.loop and count % self.patch[0]:
                 count += -count % self.patch[0]
             items = [
-                item if isinstance(item, Failure) else Video(item.frames[:count], self.fps) for item in made
+                item if isinstance(item, Failure) else Video(item.frames[:count], item.fps) for item in made
             ]
         return Samples(items, self, made.run, state, mask, made.conditions, made.indices)
 
     def _following(self, item: Video, original: Video) -> Video:
         """A decoded clip with the length and the sound of what it began from."""
-        return Video(item.frames[: len(self.shown(original))], self.fps, getattr(original, "audio", None))
+        return Video(item.frames[: len(self.shown(original))], item.fps, getattr(original, "audio", None))
+
+    def gathered(
+        self,
+        items: Sequence[Any],
+        state: State | None,
+        mask: Tensor | None,
+        record: Mapping[str, Any],
+        conditions: Mapping[str, Sequence[Any]],
+        indices: Sequence[int] | None = None,
+    ) -> Samples:
+        """As for every modality; clips have the rate that they were asked for, where that is a condition."""
+        rates = conditions.get("fps", [self.fps] * len(items))
+        items = [
+            Video(item.frames, float(fps), item.audio) if isinstance(item, Video) else item
+            for item, fps in zip(items, rates, strict=True)
+        ]
+        return super().gathered(items, state, mask, record, conditions, indices)
 
     def joined(self, pieces: Sequence[Any]) -> Any:
         return Video(np.concatenate([piece.frames for piece in pieces]), pieces[0].fps, pieces[0].audio)
+
+    def save_stream(self, stream: Streaming, path: Path, overwrite: bool = False) -> list[Path]:
+        """Writes a stream while it is drawn.
+
+        Raises:
+            ValueError: "fps" is among the conditions, and another rate than the model's was asked for.
+        """
+        if any(float(fps) != self.fps for fps in stream.draw.raw.get("fps", ())):
+            raise ValueError(
+                f"a stream is written at {self.fps:g} frames per second; collect it and save the clips for another rate"
+            )
+        return super().save_stream(stream, path, overwrite)
 
     def writer(self, path: Path, piece: Any) -> Any:
         return PieceWriter(path, piece.fps, piece.size)
@@ -321,12 +389,6 @@ class VideoModality(Modality):
         if reference is None:
             return describe(items)
         return evaluate(items, [item for item in reference if not isinstance(item, Failure)])
-
-
-def _lasting(clip: Frames, frames: int) -> Frames:
-    """A clip of so many frames: its last one goes on."""
-    missing = frames - len(clip)
-    return np.concatenate([clip, np.repeat(clip[-1:], missing, 0)]) if missing > 0 else clip
 
 
 MODALITIES = Registry("video modality", VideoModality)

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from langevin.modalities.base import Modality, Plugin
+from langevin.modalities.base import Autoencoder, Modality, Plugin
 
 __all__ = ["SUFFIXES", "VideoSpec", "plugin"]
 
@@ -66,6 +66,12 @@ def _defaults(data: Any, given: dict[str, Any]) -> dict[str, Any]:
     return defaults(data, given)
 
 
+def _autoencoder(data: Any, given: dict[str, Any], seed: int) -> Autoencoder:
+    from langevin.modalities.video.vae_training import video_vae_of
+
+    return video_vae_of(data, given, seed)
+
+
 plugin = Plugin(
     "video",
     "clips: MP4, WebM, GIF, APNG",
@@ -73,6 +79,7 @@ plugin = Plugin(
     _open,
     _defaults,
     VideoSpec,
+    _autoencoder,
     suffixes=SUFFIXES,
     own=("frames", "fps"),
 )

@@ -8,7 +8,7 @@ import numpy as np
 
 from langevin.core.registry import build
 from langevin.modalities.conditioned import condition_nodes
-from langevin.modalities.video.modality import CODECS
+from langevin.modalities.video.catalogue import CODECS
 from langevin.trees import merge
 
 __all__ = ["defaults"]
@@ -32,8 +32,8 @@ def defaults(data: Any, given: dict[str, Any]) -> dict[str, Any]:
     rows = np.linspace(0, len(data) - 1, min(len(data), LOOKED_AT)).astype(int).tolist()
     first, values = data.batch(rows[:32])
     codec: dict[str, Any] = dict(asked.get("codec") or {"name": "pixels"})
-    if codec.get("name") == "pixels" and "size" not in codec:
-        codec["size"] = _size(first)
+    if "size" not in codec:
+        codec["size"] = _size(first, bool(asked.get("native")))
     made = build(CODECS, codec)
     frames = int(asked.get("frames") or min(LONGEST, int(np.median([len(clip) for clip in first]))))
     sides = [side // made.factor for side in made.size]
@@ -82,18 +82,19 @@ def defaults(data: Any, given: dict[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in both.items() if value is not None}
 
 
-def _size(clips: Any) -> list[int]:
-    """(height, width) of the first clips, down to multiples of 8.
+def _size(clips: Any, native: bool = False) -> list[int]:
+    """(height, width) of the first clips, down to multiples of 8; the medians of those that keep their own.
 
     Raises:
-        ValueError: they differ; open the data with a size.
+        ValueError: they differ; open the data with a size, or keep them.
     """
-    sizes = {clip.size for clip in clips}
-    if len(sizes) > 1:
+    sizes = [clip.size for clip in clips]
+    if len(set(sizes)) > 1 and not native:
         raise ValueError(
-            f"the clips have different sizes {sorted(sizes)[:4]}; give data.size=… to bring them to one"
+            f"the clips have different sizes {sorted(set(sizes))[:4]}; give data.size=… to bring them to one, or "
+            "model.modality.native=true to train on them as they are"
         )
-    width, height = sizes.pop()
+    width, height = np.median(sizes, axis=0).astype(int).tolist()
     return [max(8, height // 8 * 8), max(8, width // 8 * 8)]
 
 
