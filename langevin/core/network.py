@@ -170,8 +170,9 @@ class Network(nn.Module):
             mask: (B, L), True on real elements.
             belief: the last answer, for a network that ``recalls``.
         """
-        inside = self._inside(x_t, t, condition, mask, belief)
-        return self._outside(self.backbone(*inside), inside[1], inside[3], x_t)
+        *inside, order = self._inside(x_t, t, condition, mask, belief)
+        ordered = {} if order is None else {"order": order}
+        return self._outside(self.backbone(*inside, **ordered), inside[1], inside[3], x_t)
 
     def packed(self, batches: Sequence[tuple[Any, ...]]) -> list[Any]:
         """The outputs of batches of different shapes, whose tokens go through the backbone in one row
@@ -183,7 +184,7 @@ class Network(nn.Module):
         if not getattr(self.backbone, "packs", False):
             return [self(*batch) for batch in batches]
         insides = [self._inside(*batch) for batch in batches]
-        tokens, vectors, positions, masks, _, contexts, context_masks = zip(*insides, strict=True)
+        tokens, vectors, positions, masks, _, contexts, context_masks, orders = zip(*insides, strict=True)
         of_tokens = [per_token(vector) for vector in vectors]
         packing = Packing(*zip(*((*h.shape[:2], v.shape[1]) for h, v in zip(tokens, of_tokens, strict=True))))
         mask = context = context_mask = None
@@ -203,6 +204,7 @@ class Network(nn.Module):
             context=context,
             context_mask=context_mask,
             packing=packing,
+            order=None if orders[0] is None else packing.row(orders),
         )
         return [
             self._outside(Output(own), vector, real, batch[0])
@@ -219,7 +221,11 @@ class Network(nn.Module):
         mask: Tensor | None = None,
         belief: Recalled | None = None,
     ) -> tuple[Any, ...]:
-        """What the backbone takes: tokens, vector, positions, mask, pairs, context and its mask."""
+        """What the backbone takes: tokens, vector, positions, mask, pairs, context, its mask, and the order of tokens.
+
+        Raises:
+            ValueError: an order, for a backbone that takes none.
+        """
         tokens = self.tokeniser.tokens(x_t, mask)
         first = next(iter(tokens.values.values()))
         rows = first.shape[0]
@@ -248,7 +254,15 @@ class Network(nn.Module):
         pair = self.pair_in(tokens.pair) if self.pair_in is not None else None
         if belief is not None:
             hidden, pair = self._recalled(belief, mask, hidden, pair)
-        return hidden, vector, positions, tokens.mask, pair, context, context_mask
+        order = tokens.order
+        if order is not None:
+            if not getattr(self.backbone, "ordered", False):
+                raise ValueError(
+                    f"{type(self.backbone).__name__} takes no order of tokens, which this modality gives; "
+                    "choose another network, such as dit"
+                )
+            order = order.expand(rows, -1)
+        return hidden, vector, positions, tokens.mask, pair, context, context_mask, order
 
     def _outside(self, out: Output, vector: Tensor, mask: Tensor | None, x_t: State) -> Any:
         """The answer by leaf of what the backbone gave; mask (B, N) of tokens."""

@@ -25,12 +25,15 @@ class Tokens:
         positions: (B, N, p) or (1, N, p), in the units that rotary attention sees.
         mask: (B, N), True on real tokens; None if all are.
         pair: (B, N, N, P) or None.
+        order: (B, N) or (1, N), whole numbers: a token sees those whose number is not above its own, as frames those before
+            them in causal attention; None where all see all.
     """
 
     values: dict[str, Tensor]
     positions: Tensor
     mask: Tensor | None = None
     pair: Tensor | None = None
+    order: Tensor | None = None
 
 
 class Tokeniser(Protocol):

@@ -153,6 +153,7 @@ class Block(nn.Module):
         context: Tensor | None = None,
         context_mask: Tensor | None = None,
         packing: Packing | None = None,
+        order: Tensor | None = None,
     ) -> tuple[Tensor, Tensor | None]:
         """One block.
 
@@ -166,6 +167,7 @@ class Block(nn.Module):
             context: (B, M, C).
             context_mask: (B, M) bool.
             packing: of rows; None where there are none.
+            order: (B, N); None where all tokens see all.
 
         Returns:
             x (B, N, D), and the pairs where there are any.
@@ -173,10 +175,10 @@ class Block(nn.Module):
         shift_a, scale_a, gate_a, shift_m, scale_m, gate_m = steering(self.modulation, self.table, steer, 6)
         y = modulate(self.norm(x), shift_a, scale_a, packing)
         if packing is None:
-            bias = attention_bias(mask, self.pair_bias(pair) if self.pair_bias is not None else None)
+            bias = attention_bias(mask, self.pair_bias(pair) if self.pair_bias is not None else None, order)
             y = self.attention(y, rotation, bias)
         else:
-            y = self.attention.packed(y, packing, rotation, mask)
+            y = self.attention.packed(y, packing, rotation, mask, order)
         x = gated(x, gate_a, y, packing)
         if self.cross is not None and context is not None:
             y = self.norm(x)
@@ -241,6 +243,7 @@ class DiT(nn.Module):
         self.context_width, self.pair_width = context_width, pair_width
         self.grouped = not pair_width  # takes a vector for each group of tokens
         self.packs = not pair_width  # takes rows of samples of several lengths
+        self.ordered = True  # takes an order of tokens
         self.rotary = Rotary(width // heads, axes, rotary_base) if axes else None
         self.modulation = nn.Linear(width, 6 * width) if modulation == "shared" else None
         self.second = nn.Linear(width, width) if second_time else None
@@ -279,6 +282,7 @@ class DiT(nn.Module):
         second: Tensor | None = None,
         features: Sequence[str] = (),
         packing: Packing | None = None,
+        order: Tensor | None = None,
     ) -> Output:
         """Run all blocks.
 
@@ -294,8 +298,9 @@ class DiT(nn.Module):
             second: (B, D) or (B, N, D), the embedded second time; may be left out.
             features: names of intermediate tokens to return, out of `feature_names`.
             packing: of samples of several lengths, B in all, in one row (:mod:`langevin.core.packing`): tokens (1, N, D),
-                vector and second (1, V, D), positions (1, N, p) and mask (1, N) are rows then, and so is what is
+                vector and second (1, V, D), positions (1, N, p), mask and order (1, N) are rows then, and so is what is
                 returned; the context stays (B, M, C). Without pairs.
+            order: (B, N), whole numbers: a token sees those whose number is not above its own.
 
         Raises:
             ValueError: an input this backbone was not built for, one it lacks, or an unknown feature.
@@ -316,7 +321,7 @@ class DiT(nn.Module):
             j = self.depth - 1 - i
             if j < len(self.skips):
                 x = self.skips[j](torch.cat((x, kept[j]), dim=-1))
-            x, pair = block(x, steer, vector, rotation, mask, pair, context, context_mask, packing)
+            x, pair = block(x, steer, vector, rotation, mask, pair, context, context_mask, packing, order)
             if i < len(self.skips):
                 kept.append(x)
             if f"block.{i}" in features:

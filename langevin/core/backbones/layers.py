@@ -98,7 +98,9 @@ def zero(layer: nn.Linear) -> None:
         nn.init.zeros_(layer.bias)
 
 
-def attention_bias(mask: Tensor | None, pair: Tensor | None = None) -> Tensor | None:
+def attention_bias(
+    mask: Tensor | None, pair: Tensor | None = None, order: Tensor | None = None
+) -> Tensor | None:
     """What `scaled_dot_product_attention` takes as its mask.
 
     A row that is masked altogether attends to everything instead of to nothing, so that it stays finite;
@@ -107,13 +109,22 @@ def attention_bias(mask: Tensor | None, pair: Tensor | None = None) -> Tensor | 
     Args:
         mask: (B, M) bool over keys, or None.
         pair: (B, H, N, M) additive bias, or None.
+        order: (B, N), with N = M: keys whose number is above that of the query are not seen; None: all are.
 
     Returns:
-        None, bool (B, 1, 1, M) or float (B, H, N, M).
+        None, bool (B, 1, 1 or N, M) or float (B, H, N, M).
     """
-    if mask is None:
+    seen = None if order is None else (order[:, :, None] >= order[:, None])[:, None]
+    if mask is None and seen is None:
         return pair
-    keep = (mask | ~mask.any(-1, keepdim=True))[:, None, None, :]
+    if mask is None:
+        keep = seen
+    else:
+        keep = (mask | ~mask.any(-1, keepdim=True))[:, None, None, :]
+        if seen is not None:
+            keep = keep & seen
+            keep = keep | ~keep.any(-1, keepdim=True)  # a masked token before all real ones
+    assert keep is not None
     return keep if pair is None else pair.masked_fill(~keep, float("-inf"))
 
 
@@ -180,12 +191,19 @@ class Attention(nn.Module):
         return self.out(attend(*self.project(x, rotation), bias))
 
     def packed(
-        self, x: Tensor, packing: Packing, rotation: Rotation | None = None, mask: Tensor | None = None
+        self,
+        x: Tensor,
+        packing: Packing,
+        rotation: Rotation | None = None,
+        mask: Tensor | None = None,
+        order: Tensor | None = None,
     ) -> Tensor:
-        """A row x (1, N, D) and its mask (1, N) -> (1, N, D); tokens attend to those of their own sample."""
-        masks = [None] * len(packing.tokens) if mask is None else packing.of_tokens(mask)
-        parts = zip(*map(packing.of_tokens, self.project(x, rotation)), masks, strict=True)
-        return self.out(packing.row(attend(q, k, v, attention_bias(real)) for q, k, v, real in parts))
+        """A row x (1, N, D), its mask and order (1, N) -> (1, N, D); tokens attend to those of their own sample."""
+        none = [None] * len(packing.tokens)
+        masks, orders = (none if row is None else packing.of_tokens(row) for row in (mask, order))
+        parts = zip(*map(packing.of_tokens, self.project(x, rotation)), masks, orders, strict=True)
+        attended = (attend(q, k, v, attention_bias(real, None, own)) for q, k, v, real, own in parts)
+        return self.out(packing.row(attended))
 
 
 def attend(q: Tensor, k: Tensor, v: Tensor, bias: Tensor | None = None) -> Tensor:

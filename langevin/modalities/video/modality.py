@@ -59,6 +59,8 @@ class VideoModality(Modality):
         scale: (per pixel, per second), what rotary coordinates are multiplied by; patches at distance 1 when None.
         native: clips keep their own size, the middle cut out down to whole patches; the codec's size is then that of new
             clips alone. Without it all clips are brought to the codec's size.
+        causal: frames see those before them alone, so that what is drawn does not depend on what comes later; without it
+            all frames see all.
         places: 2 tells the network at which row and column a patch stands; 3 the time since the beginning, too.
 
     Raises:
@@ -82,6 +84,7 @@ class VideoModality(Modality):
         scale: tuple[float, float] | None = None,
         places: int = 2,
         native: bool = False,
+        causal: bool = False,
     ) -> None:
         if min(patch) < 1:
             raise ValueError(f"patch must be (frames, rows, columns), each at least 1; got {patch}")
@@ -102,7 +105,7 @@ class VideoModality(Modality):
         self._conditions = dict(conditions or {})
         seconds = codec.stride / self.fps
         near = 1 / (codec.factor * patch[1]), 1 / (patch[0] * seconds)
-        self._patches = SpacetimePatches(codec.channels, patch, codec.factor, seconds, scale or near)
+        self._patches = SpacetimePatches(codec.channels, patch, codec.factor, seconds, scale or near, causal)
 
     @property
     def process(self) -> Process:

@@ -36,6 +36,7 @@ class SpacetimePatches:
         pixels: of an element along a side.
         seconds: of an element.
         scale: (per pixel, per second): what coordinates are multiplied by.
+        causal: tokens see those of their own layer of patches and of the layers before it alone.
     """
 
     channels: int
@@ -43,6 +44,7 @@ class SpacetimePatches:
     pixels: int = 1
     seconds: float = 1.0
     scale: tuple[float, float] = (1.0, 1.0)
+    causal: bool = False
     inputs: dict[str, int] = field(init=False)
     outputs: dict[str, int] = field(init=False)
 
@@ -80,7 +82,8 @@ class SpacetimePatches:
         values = rearrange(state, "b (t p) c (h q) (w r) -> b (t h w) (p q r c)", p=pt, q=ph, r=pw)
         if mask is not None:
             mask = mask.unflatten(1, (t, pt)).any(2).repeat_interleave(h * w, 1)
-        return Tokens({"": values}, self.positions(t, h, w, state.device)[None], mask)
+        order = torch.arange(t, device=state.device).repeat_interleave(h * w)[None] if self.causal else None
+        return Tokens({"": values}, self.positions(t, h, w, state.device)[None], mask, order=order)
 
     def positions(self, t: int, h: int, w: int, device: Any = None) -> Tensor:
         """(y, x, t) of the patches of a clip, (N, 3)."""

@@ -360,3 +360,26 @@ def test_a_vector_for_each_group_is_that_vector_for_each_of_its_tokens(modulatio
     assert torch.allclose(net(tokens, groups, positions).tokens, each, atol=1e-5)
     other = net(tokens, groups.roll(1, 1), positions).tokens
     assert not torch.allclose(other, each, atol=1e-2)
+
+
+def test_an_order_hides_what_comes_later_and_nothing_else() -> None:
+    torch.manual_seed(0)
+    net = DiT(24, 3, 2, axes=1, modulation="shared")
+    for parameter in net.parameters():
+        torch.nn.init.normal_(parameter, std=0.2)
+    tokens, vector = torch.randn(2, 12, 24), torch.randn(2, 24)
+    positions, order = torch.arange(12.0)[None, :, None], torch.arange(4).repeat_interleave(3).expand(2, -1)
+    whole = net(tokens, vector, positions, order=order).tokens
+    later = tokens.clone()
+    later[:, 6:] = torch.randn(2, 6, 24)
+    assert torch.equal(net(later, vector, positions, order=order).tokens[:, :6], whole[:, :6])
+    assert not torch.allclose(net(later, vector, positions, order=order).tokens[:, 6:], whole[:, 6:])
+    part = net(tokens[:, :6], vector, positions[:, :6], order=order[:, :6]).tokens
+    assert torch.allclose(part, whole[:, :6], atol=1e-5)  # as if the later ones were not there
+    everyone = net(tokens, vector, positions, order=torch.zeros_like(order)).tokens
+    assert torch.allclose(everyone, net(tokens, vector, positions).tokens, atol=1e-5)
+    mask = torch.ones(2, 12, dtype=torch.bool)
+    mask[1, :3] = False  # the first real token of the second row is the fourth
+    masked = net(tokens, vector, positions, mask, order=order).tokens
+    alone = net(tokens[1:, 3:], vector[1:], positions[:, 3:], order=order[1:, 3:]).tokens
+    assert torch.allclose(masked[1:, 3:], alone, atol=1e-5) and bool(torch.isfinite(masked).all())

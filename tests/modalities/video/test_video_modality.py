@@ -138,6 +138,24 @@ class TestGivenFrames:
             assert torch.allclose(alone[0], both[k], rtol=1e-4)
 
 
+def test_causal_attention_hides_later_frames_from_earlier_ones_packed_or_not() -> None:
+    net = model(given=0.3, forcing=0.3)
+    causal = make({"codec": {"name": "pixels", "size": 16}, "patch": [1, 8, 8], "frames": 6, "causal": True})
+    state = torch.randn(1, 6, 3, 16, 16)
+    later = state.clone()
+    later[:, 4:] = torch.randn(1, 2, 3, 16, 16)
+    before = net.network(state, 0.5)
+    assert not torch.allclose(net.network(later, 0.5)[:, :4], before[:, :4])
+    net.network.tokeniser = causal
+    with torch.no_grad():
+        seen = net.network(state, 0.5)
+        assert torch.equal(net.network(later, 0.5)[:, :4], seen[:, :4])
+        other = torch.randn(2, 3, 3, 8, 24)
+        packed = net.network.packed([(state, 0.5, {}, None, None), (other, 0.2, {}, None, None)])
+        assert torch.allclose(packed[0], seen, atol=1e-5)
+        assert torch.allclose(packed[1], net.network(other, 0.2), atol=1e-5)
+
+
 class TestVerbs:
     def test_samples_do_not_depend_on_the_batch(self) -> None:
         net = model()
