@@ -11,6 +11,7 @@ SCRIPTS = {
     "sampler_accuracy": ["--quick"],
     "backbone_throughput": ["--rounds", "3"],
     "molecule_networks": ["--quick"],
+    "packing": ["--quick"],
 }
 
 
