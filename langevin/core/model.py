@@ -308,7 +308,7 @@ class Model:
             rng = Stream.of(seed, numbers).fold("sample")
             held, kept = self.modality.known(spec, rng) or (None, None)
         known, known_mask = encoded(self.modality, held, n)
-        chosen = self.modality.chosen(kept, known) if kept is not None else None
+        chosen = self.modality.chosen(kept, known, listed(held)) if kept is not None else None
         size = min(checked_batch(batch_size, _BATCH), n)
         self.network.eval()
         draw = Draw(

@@ -223,8 +223,13 @@ class Modality(LongForm, ABC):
         """
         return True
 
-    def chosen(self, keep: Keep, known: State) -> State:
+    def chosen(self, keep: Keep, known: State, items: Sequence[Any] = ()) -> State:
         """Where ``known`` is kept: booleans by leaf, leading axes of the leaf or all of them.
+
+        Args:
+            keep: the choice.
+            known: encoded objects.
+            items: these objects, one for all rows or one for each, where a modality needs to know how far they reach.
 
         Raises:
             ValueError: this modality cannot keep parts of a sample.

@@ -219,7 +219,7 @@ class AudioModality(Modality):
         assert isinstance(like, Tensor)
         return self._patches.untokens(values, like.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
 
-    def chosen(self, keep: Keep, known: State) -> State:
+    def chosen(self, keep: Keep, known: State, items: Sequence[Any] = ()) -> State:
         """Where the state is kept, in the shape of ``known``: the grid is (T, F), with seconds and hertz as units.
 
         A frame that looks at samples which are drawn anew, or at their reflection in the last patch, is drawn anew, too.

@@ -123,7 +123,7 @@ class ImageModality(Modality):
     def untokens(self, values: dict[str, Tensor], like: State) -> Any:
         return self._patches.untokens(values, like)
 
-    def chosen(self, keep: Keep, known: State) -> State:
+    def chosen(self, keep: Keep, known: State, items: Sequence[Any] = ()) -> State:
         """Where the state is kept: elements all of whose pixels are. Shape of ``known``, (B, C, H, W)."""
         assert isinstance(known, Tensor)
         height, width = (side * self.codec.factor for side in known.shape[-2:])

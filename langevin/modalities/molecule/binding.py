@@ -367,7 +367,7 @@ class PocketModality(MoleculeModality):
         assert isinstance(x, dict)
         return givens.centred_on(x, self.of_pocket(x), mask), self.process
 
-    def chosen(self, keep: Keep, known: State) -> State:
+    def chosen(self, keep: Keep, known: State, items: Sequence[Any] = ()) -> State:
         """The pocket, and the atoms chosen.
 
         Raises:

@@ -288,7 +288,7 @@ class MoleculeModality(Modality):
             return x, self.process
         return givens.centred_on(x, atoms & real, mask), givens.free(self.process)
 
-    def chosen(self, keep: Keep, known: State) -> State:
+    def chosen(self, keep: Keep, known: State, items: Sequence[Any] = ()) -> State:
         """Where the state is kept: whole leaves, or the atoms chosen and the bonds between them.
 
         Raises:

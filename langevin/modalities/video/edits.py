@@ -14,6 +14,8 @@ frames sees them clean; else elements follow the path to their known value. In t
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -35,20 +37,40 @@ def pixels(keep: Keep, frames: int, size: tuple[int, int], fps: float) -> Tensor
     return keep(Grid((frames, *size), {"seconds": (0, shown)}))
 
 
-def chosen(keep: Keep, codec: Codec, state: Tensor, fps: float) -> Tensor:
-    """Where a state (B, T, C, H, W) is kept: (B, T) where whole frames are, else in its own shape."""
-    rows, elements, _, height, width = state.shape
-    f = codec.factor
-    frames = codec.frames(elements)
-    kept = pixels(keep, frames, (height * f, width * f), fps)
+def chosen(keep: Keep, codec: Codec, state: Tensor, clips: Sequence[tuple[int, float]]) -> Tensor:
+    """Where a state (B, T, C, H, W) is kept: (B, T) where whole frames are, else in its own shape.
+
+    Args:
+        keep: chooses on the grid of a clip as the user knows it, before it was filled up to whole elements; what fills it
+            is kept where its last frame is.
+        codec: of the model.
+        state: encoded clips.
+        clips: (frames, frames per second) of each row.
+
+    Raises:
+        ValueError: all of a clip.
+    """
+    made = {clip: _elements(keep, codec, state, *clip) for clip in set(clips)}
+    kept = torch.stack([made[clip] for clip in clips])  # (B, T, H, W)
+    flat = kept.flatten(2)
+    if bool((flat.all(2) | ~flat.any(2)).all()):
+        return flat.all(2)
+    return kept[:, :, None].expand(state.shape).clone()
+
+
+def _elements(keep: Keep, codec: Codec, state: Tensor, length: int, fps: float) -> Tensor:
+    """Which elements (T, H, W) of a row are kept, of a clip of so many frames."""
+    _, elements, _, height, width = state.shape
+    f, frames = codec.factor, codec.frames(elements)
+    kept = pixels(keep, length, (height * f, width * f), fps)
+    kept = torch.cat([kept, kept[-1:].expand(max(0, frames - length), -1, -1)])[:frames]
     kept = kept.reshape(frames, height, f, width, f).all(4).all(2)
-    if frames != elements:  # the first element may stand for fewer frames than the others
-        first = frames - (elements - 1) * codec.stride
-        kept = torch.cat([kept[:first].all(0)[None], kept[first:].unflatten(0, (elements - 1, -1)).all(1)])
-    flat = kept.flatten(1)
-    if bool((flat.all(1) | ~flat.any(1)).all()):
-        return flat.all(1).expand(rows, elements).clone()
-    return kept[None, :, None].expand(state.shape).clone()
+    if frames == elements:
+        return kept
+    first = (
+        frames - (elements - 1) * codec.stride
+    )  # the first element may stand for fewer frames than the others
+    return torch.cat([kept[:first].all(0)[None], kept[first:].unflatten(0, (elements - 1, -1)).all(1)])
 
 
 def put_back(drawn: NDArray[np.uint8], own: NDArray[np.uint8], keep: Keep, fps: float) -> NDArray[np.uint8]:

@@ -33,7 +33,7 @@ from langevin.modalities.base import Failure, Modality, Samples, Table
 from langevin.modalities.video import givens
 from langevin.modalities.video.catalogue import CODECS
 from langevin.modalities.video.clip import Frames, Video
-from langevin.modalities.video.codec import Codec, fitted, lasting
+from langevin.modalities.video.codec import MAX_SIDE, Codec, fitted, lasting
 from langevin.modalities.video.edits import chosen, put_back
 from langevin.modalities.video.files import EXTENSIONS, read
 from langevin.modalities.video.plugin import VideoSpec
@@ -55,7 +55,8 @@ class VideoModality(Modality):
         process: how states are noised; linear flow by default.
         conditions: embedders by name.
         frames: of new clips where nobody says another number.
-        fps: frames per second of clips; those of users are brought to it, unless "fps" is a condition, which then says it.
+        fps: frames per second of clips; those of users are brought to it. Where "fps" is a condition, clips keep their own,
+            and rotary coordinates count frames of this rate.
         scale: (per pixel, per second), what rotary coordinates are multiplied by; patches at distance 1 when None.
         native: clips keep their own size, the middle cut out down to whole patches; the codec's size is then that of new
             clips alone. Without it all clips are brought to the codec's size.
@@ -169,6 +170,10 @@ class VideoModality(Modality):
             out.append(Batch(torch.tensor(own), self.codec.encode([lasting(clips[i], frames) for i in own])))
         return out
 
+    def rate(self, item: Any) -> float:
+        """Frames per second at which a clip is seen: the model's, or its own where that is a condition."""
+        return item.fps if "fps" in self._conditions and isinstance(item, Video) else self.fps
+
     def shown(self, item: Any, place: int = 0) -> Frames:
         """The frames of a clip or a picture, at the model's rate and size, or with ``native`` their own.
 
@@ -179,9 +184,10 @@ class VideoModality(Modality):
             item = Video.of([item] * self.frames, self.fps)
         if not isinstance(item, Video):
             raise ValueError(
-                f"item {place} is no clip but a {type(item).__name__}; read a file with langevin.video.read"
+                f"item {place} is no clip but a {type(item).__name__}; read a file with "
+                "langevin.modalities.video.files.read"
             )
-        clip = item if "fps" in self._conditions else item.at(self.fps)
+        clip = item if len(item) == 1 else item.at(self.rate(item))
         return self._cut(clip, place) if self.native else fitted(clip, self.codec.size)
 
     def _cut(self, clip: Video, place: int) -> Frames:
@@ -217,28 +223,36 @@ class VideoModality(Modality):
         for name in ("overlap", "rolling"):
             if getattr(spec, name, None):
                 raise ValueError(f"{name} is that of windows; give window, too")
-        elements = self.elements(self._length(spec))
+        elements = self.elements(self._length(spec, conditions))
         return torch.zeros(len(indices), elements, self.codec.channels, *self._sides(spec)), None
 
-    def _length(self, spec: Any) -> int:
-        """Frames that ``spec`` asks for."""
+    def _length(self, spec: Any, conditions: Mapping[str, Sequence[Any]] | None = None) -> int:
+        """Frames that ``spec`` asks for, at the rate that the conditions say."""
         frames, seconds = getattr(spec, "frames", None), getattr(spec, "seconds", None)
         if frames is not None and seconds is not None:
             raise ValueError("frames and seconds say the same thing twice; give one of them")
-        if seconds is not None:
-            number = isinstance(seconds, int | float) and not isinstance(seconds, bool)
-            if not number or not 0 < seconds * self.fps <= MOST:
-                raise ValueError(f"seconds must be above 0 and at most {MOST / self.fps:g}, got {seconds!r}")
-            frames = max(1, round(seconds * self.fps))
-        return self.frames if frames is None else self._checked(frames)
+        if seconds is None:
+            return self.frames if frames is None else self._checked(frames)
+        rates = {float(fps) for fps in (conditions or {}).get("fps", [self.fps])}
+        if len(rates) > 1:
+            raise ValueError("seconds at several rates are several numbers of frames; give frames")
+        (fps,) = rates
+        number = isinstance(seconds, int | float) and not isinstance(seconds, bool)
+        if not number or not 0 < seconds * fps <= MOST:
+            raise ValueError(f"seconds must be above 0 and at most {MOST / fps:g}, got {seconds!r}")
+        return max(1, round(seconds * fps))
 
     def _sides(self, spec: Any) -> list[int]:
         """Rows and columns of a state of the size that ``spec`` asks for."""
         sides = []
         for name, own, p in zip(("height", "width"), self.codec.size, self.patch[1:], strict=True):
-            side, unit = getattr(spec, name, None) or own, self.codec.factor * p
-            if side % unit or side <= 0:
-                raise ValueError(f"{name} must be a multiple of {unit} pixels for this model, got {side}")
+            side, unit = getattr(spec, name, None), self.codec.factor * p
+            side = own if side is None else side
+            whole = isinstance(side, int) and not isinstance(side, bool)
+            if not whole or not 0 < side <= MAX_SIDE or side % unit:
+                raise ValueError(
+                    f"{name} must be a multiple of {unit} pixels, at most {MAX_SIDE}, for this model; got {side!r}"
+                )
             sides.append(side // self.codec.factor)
         return sides
 
@@ -263,16 +277,17 @@ class VideoModality(Modality):
         assert isinstance(chosen, Tensor)
         return chosen.ndim == 2
 
-    def chosen(self, keep: Keep, known: State) -> State:
+    def chosen(self, keep: Keep, known: State, items: Sequence[Any] = ()) -> State:
         """Where the state is kept; see :mod:`langevin.modalities.video.edits`."""
         assert isinstance(known, Tensor)
-        return chosen(keep, self.codec, known, self.fps)
+        clips = [(len(self.shown(item)), self.rate(item)) for item in items]
+        clips = clips or [(self.codec.frames(known.shape[1]), self.fps)]
+        return chosen(keep, self.codec, known, clips * (len(known) if len(clips) == 1 else 1))
 
     def restore(self, item: Any, original: Any, keep: Keep) -> Any:
         """The clip with the user's own pixels where they are kept, as long as the user's, with its sound."""
-        own = self.shown(original)
-        drawn = item.frames[: len(own)]
-        return Video(put_back(drawn, own, keep, self.fps), self.fps, getattr(original, "audio", None))
+        own, fps = self.shown(original), self.rate(original)
+        return Video(put_back(item.frames[: len(own)], own, keep, fps), fps, getattr(original, "audio", None))
 
     def windowed(self, spec: Any) -> bool:
         return spec.window is not None
@@ -320,7 +335,7 @@ class VideoModality(Modality):
             ]
         else:
             spec = self.spec(**(record.get("spec") or {}))
-            count = self._length(spec)
+            count = self._length(spec, conditions)
             if spec.loop and count % self.patch[0]:
                 count += -count % self.patch[0]
             items = [
@@ -330,7 +345,9 @@ class VideoModality(Modality):
 
     def _following(self, item: Video, original: Video) -> Video:
         """A decoded clip with the length and the sound of what it began from."""
-        return Video(item.frames[: len(self.shown(original))], item.fps, getattr(original, "audio", None))
+        return Video(
+            item.frames[: len(self.shown(original))], self.rate(original), getattr(original, "audio", None)
+        )
 
     def gathered(
         self,
@@ -342,11 +359,11 @@ class VideoModality(Modality):
         indices: Sequence[int] | None = None,
     ) -> Samples:
         """As for every modality; clips have the rate that they were asked for, where that is a condition."""
-        rates = conditions.get("fps", [self.fps] * len(items))
-        items = [
-            Video(item.frames, float(fps), item.audio) if isinstance(item, Video) else item
-            for item, fps in zip(items, rates, strict=True)
-        ]
+        if "fps" in conditions:
+            items = [
+                Video(item.frames, float(fps), item.audio) if isinstance(item, Video) else item
+                for item, fps in zip(items, conditions["fps"], strict=True)
+            ]
         return super().gathered(items, state, mask, record, conditions, indices)
 
     def joined(self, pieces: Sequence[Any]) -> Any:
@@ -365,7 +382,8 @@ class VideoModality(Modality):
         return super().save_stream(stream, path, overwrite)
 
     def writer(self, path: Path, piece: Any) -> Any:
-        return PieceWriter(path, piece.fps, piece.size)
+        sound = None if piece.audio is None else (piece.audio.rate, len(piece.audio.samples))
+        return PieceWriter(path, piece.fps, piece.size, sound)
 
     def save(self, item: Any, path: Path) -> None:
         item.save(path)

@@ -12,6 +12,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from PIL.Image import Image
 from torch import Tensor
 
 from langevin.core.streaming import Windows
@@ -46,6 +47,8 @@ def windows(
     Raises:
         ValueError: lengths that cannot be, or clips that cannot be continued.
     """
+    if window < 2:
+        raise ValueError(f"window must be at least 2 frames, some seen and some drawn; got {window}")
     asked = max(1, window // 2) if overlap is None else overlap
     if not 0 < asked < window:
         raise ValueError(
@@ -60,7 +63,7 @@ def windows(
         )
     context, before, own = None, 0, []
     if after is not None:
-        own = [modality.shown(item, place) for place, item in enumerate(after)]
+        own = [modality.shown(_still(item, modality.fps), place) for place, item in enumerate(after)]
         context = _context(codec, own, max(shared, length - new), patch)
         before = context.shape[1]
     total = before + new
@@ -70,7 +73,7 @@ def windows(
     def play(states: Iterable[Tensor]) -> Iterator[list[Video]]:
         if after is not None:
             yield [
-                Video(clip, modality.fps, getattr(item, "audio", None))
+                Video(clip, modality.rate(item), getattr(item, "audio", None))
                 for clip, item in zip(own, after, strict=True)
             ]
         for row in _within(codec.decode_stream(states), codec.frames(before) if before else 0, frames):
@@ -83,16 +86,32 @@ def windows(
     )
 
 
+def _still(item: Any, fps: float) -> Any:
+    """A picture as a clip of one frame."""
+    return Video.of([item], fps) if isinstance(item, Image) else item
+
+
 def _context(codec: Codec, clips: Sequence[Frames], elements: int, patch: int) -> Tensor:
     """The states (n, L, C, H, W) of the ends of clips, at most ``elements`` long, in whole patches.
 
     A clip that is shorter than a patch is preceded by its first frame.
+
+    Raises:
+        ValueError: one of several clips is too short to be seen as far as the others.
     """
-    shortest = min(map(len, clips))
-    held = patch
-    while held + patch <= elements and codec.frames(held + patch) <= shortest:
-        held += patch
-    count = codec.frames(held)
+
+    def reach(frames: int) -> int:
+        held = patch
+        while held + patch <= elements and codec.frames(held + patch) <= frames:
+            held += patch
+        return held
+
+    if len({reach(len(clip)) for clip in clips}) > 1:
+        raise ValueError(
+            f"of clips that are continued together the same number of frames is seen, here {codec.frames(elements)}; "
+            f"these have {', '.join(str(len(clip)) for clip in clips)}: continue them one after another"
+        )
+    count = codec.frames(reach(len(clips[0])))
     ends = [
         np.concatenate([np.repeat(clip[:1], max(0, count - len(clip)), 0), clip[-count:]]) for clip in clips
     ]

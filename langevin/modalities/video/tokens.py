@@ -3,10 +3,10 @@
 A patch covers pt frames, ph rows and pw columns of the state (Brooks et al., 2024, "Video generation models as world
 simulators"; Arnab et al., 2021, ViViT, arXiv 2103.15691, §3.2); tokens are in the order of frames, then rows, then columns.
 
-**Coordinates** are of the patch's centre: y and x in pixels and t in seconds, each times a fixed scale of the model, so that
-the rotary embedding sees the same distances at any size, length and frame rate. Time comes last: where a clip stands in the
-picture means something to a network, and when it was taken does not (``places`` of
-:class:`langevin.modalities.base.Modality`).
+**Coordinates** are of the patch's corner: y and x in pixels and t in seconds, each times a fixed scale of the model, so that
+the rotary embedding sees the same distances at any size and length, and in models that were made for another frame rate.
+Time comes last: where a clip stands in the picture means something to a network, and when it was taken does not (``places``
+of :class:`langevin.modalities.base.Modality`).
 
 **Times of single frames** (B, T) are those of tokens as the latest of a token's frames.
 """

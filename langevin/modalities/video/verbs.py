@@ -5,9 +5,9 @@
     precede(model, clip, 16)                sixteen frames that come before the clip, then the clip
     slow(model, clip, 2)                    every frame of the clip, and a new one after each
 
-The user's frames are in the result as they are, at the model's size and rate. Frames are drawn in windows as long as the
-model's clips, so that memory does not grow with the clip's length; a window sees the nearest frames of the user's, or of
-the window drawn before. Further arguments (``prompt``, ``steps``, ``guidance``, ``seed`` …) are those of ``model.sample``.
+The user's frames are in the result as they are, at the model's size and rate. The model sees the nearest of them, or of what
+it drew before, in windows as long as its clips, so that memory does not grow with the clip's length; the frames between two
+clips are drawn at once. Further arguments (``prompt``, ``steps``, ``guidance``, ``seed`` …) are those of ``model.sample``.
 Nothing is cross-faded at the joins.
 """
 
@@ -43,13 +43,18 @@ def connect(
         ValueError: numbers of frames that cannot be, or what ``sample`` refuses.
     """
     before, after = model.modality.shown(first), model.modality.shown(second)
+    if before.shape[1:] != after.shape[1:]:
+        sizes = " and ".join(f"{part.shape[1]} x {part.shape[2]}" for part in (before, after))
+        raise ValueError(
+            f"clips of {sizes} pixels (height x width) cannot be connected; bring them to one size"
+        )
     room = max(1, (model.modality.frames - _whole("frames", frames)) // 2)
     seen = room if context is None else _whole("context", context)
     left, right = before[-seen:], after[:seen]
     window = np.concatenate([left, np.repeat(left[-1:], frames, 0), right])
     drawn = _drawn(model, window, [*range(len(left)), *range(len(left) + frames, len(window))], 0, options)
     made = np.concatenate([before, drawn[len(left) : len(left) + frames], after])
-    return Video(made, model.modality.fps, getattr(first, "audio", None))
+    return Video(made, _rate(model, first, options), getattr(first, "audio", None))
 
 
 def close(model: Model, clip: Any, frames: int, *, context: int | None = None, **options: Any) -> Video:
@@ -85,7 +90,7 @@ def precede(model: Model, clip: Any, frames: int, *, overlap: int | None = None,
         drawn = _drawn(model, window, list(range(new, len(window))), number, options)[:new]
         parts.append(drawn)
         head, left, number = np.concatenate([drawn, head])[:seen], left - new, number + 1
-    return Video(np.concatenate(parts[::-1]), model.modality.fps)
+    return Video(np.concatenate(parts[::-1]), _rate(model, clip, options))
 
 
 def slow(model: Model, clip: Any, factor: int, **options: Any) -> Video:
@@ -111,17 +116,25 @@ def slow(model: Model, clip: Any, factor: int, **options: Any) -> Video:
         part = own[low : low + per + 1]
         window = np.repeat(part, factor, 0)[: (len(part) - 1) * factor + 1]
         parts.append(_drawn(model, window, list(range(0, len(window), factor)), number, options)[:-1])
-    return Video(np.concatenate([*parts, own[-1:]]), model.modality.fps)
+    return Video(np.concatenate([*parts, own[-1:]]), _rate(model, clip, options))
 
 
 def _drawn(model: Model, window: Frames, kept: list[int], number: int, options: dict[str, Any]) -> Frames:
     """The frames of a window with those that are not kept drawn."""
-    like = Video(window, model.modality.fps)
-    made = model.sample(1, like=like, keep=keep.frames(*kept), **{"first": number, **options})[0]
+    if "n" in options:
+        raise ValueError("one clip is made at a time; leave out n, and give another seed for another one")
+    like = Video(window, float(options.get("fps", model.modality.fps)))
+    number += options.get("first", 0)
+    made = model.sample(1, like=like, keep=keep.frames(*kept), **{**options, "first": number})[0]
     if isinstance(made, Failure):
         raise ValueError(made.reason)
     frames: Frames = made.frames
     return frames
+
+
+def _rate(model: Model, clip: Any, options: dict[str, Any]) -> float:
+    """Frames per second of what is made of a clip."""
+    return float(options.get("fps", model.modality.rate(clip)))
 
 
 def _whole(name: str, value: Any) -> int:

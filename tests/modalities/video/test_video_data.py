@@ -9,10 +9,12 @@ from typing import Any
 import numpy as np
 import pytest
 
+import langevin as lv
 from langevin.assembly import build_model
 from langevin.modalities.video.clip import Video
 from langevin.modalities.video.data import open_data
 from langevin.modalities.video.recipe import defaults
+from langevin.modalities.video.verbs import precede
 
 
 def numbered(frames: int, tint: int = 0, size: int = 16) -> np.ndarray[Any, Any]:
@@ -107,6 +109,13 @@ def test_several_rates_and_the_size_of_the_source(folder: Path) -> None:
     assert set(model.conditions) == {"label", "fps", "source"}
     slow, fast = (model.sample(1, steps=1, frames=3, label="left", fps=fps)[0] for fps in (6.0, 12.0))
     assert (slow.fps, fast.fps) == (6.0, 12.0)
+    assert len(model.sample(1, steps=1, seconds=1.5, fps=6.0)[0]) == 9
+    own = Video(numbered(12, size=8), 12.0)
+    (again,) = model.sample(1, steps=1, start=own, strength=0.5)
+    assert (len(again), again.fps) == (12, 12.0)
+    (kept,) = model.sample(1, steps=1, like=own, keep=lv.keep.seconds(0, 0.5), fps=12.0)
+    assert np.array_equal(kept.frames[:6], own.frames[:6]) and (kept.frames[6:] != own.frames[6:]).any()
+    assert precede(model, own, 2, steps=1, fps=12.0).fps == 12.0
 
 
 def test_prompts_of_several_columns(archive: Path) -> None:

@@ -14,6 +14,7 @@ from langevin.assembly import build_model
 from langevin.core.rng import Stream
 from langevin.modalities.video import givens
 from langevin.modalities.video.clip import Track, Video
+from langevin.modalities.video.files import read
 from langevin.modalities.video.modality import VideoModality, make
 from langevin.modalities.video.tokens import SpacetimePatches
 
@@ -189,6 +190,24 @@ class TestVerbs:
         assert np.array_equal(made.frames[:, :8], clip.frames[:, :8])
         assert (made.frames[:, 8:] != clip.frames[:, 8:]).mean() > 0.5
 
+    def test_frames_are_counted_on_the_users_clip_and_not_on_what_fills_it(self) -> None:
+        net = model(patch=(2, 8, 8), given=0.5)
+        state, _ = net.modality.encode([noise(5)])
+        chosen = net.modality.chosen(lv.keep.frames(-2), state, [noise(5)])
+        assert chosen.tolist() == [[False, False, False, True, False, False]]
+        last = net.modality.chosen(lv.keep.frames(-1), state, [noise(5)])
+        assert last.tolist() == [[False] * 4 + [True, True]]  # what fills it is the last frame
+        clips = [noise(3), noise(5, seed=1)]
+        state, _ = net.modality.encode(clips)
+        both = net.modality.chosen(lv.keep.frames(-1), state, clips)
+        assert both[0, :3].tolist() == [False, False, True] and both[1, :5].tolist() == [False] * 4 + [True]
+        with pytest.raises(ValueError, match="frame|element"):
+            net.sample(2, steps=1, like=clips, keep=lv.keep.frames(4))
+        grid = torch.zeros(5, 16, 16, dtype=torch.bool)
+        grid[:, :8] = True
+        (made,) = net.sample(1, steps=2, like=clips[1], keep=lv.keep.mask(grid))
+        assert len(made) == 5 and np.array_equal(made.frames[:, :8], clips[1].frames[:, :8])
+
     def test_given_frames_are_shown_clean_and_parts_of_frames_are_not(self) -> None:
         modality: VideoModality = model(given=0.5).modality
         state, _ = modality.encode([noise(6)])
@@ -218,6 +237,39 @@ class TestVerbs:
         )
         with pytest.raises(ValueError, match="overlap must be"):
             net.sample(1, frames=15, window=6, overlap=6)
+
+    def test_sound_goes_with_a_stream_into_its_file(self, tmp_path: Any) -> None:
+        clip = Video(noise(6).frames, 8.0, Track(np.sin(np.arange(6000) / 3)[None] * 0.3, 8000))
+        (path,) = model(given=0.5).stream(after=clip, frames=4, steps=1).save(tmp_path / "long.mp4")
+        heard = read(path).audio
+        assert heard is not None and heard.seconds == pytest.approx(10 / 8, abs=0.05)
+        assert np.abs(heard.samples[:, :5500]).mean() > 0.05 > np.abs(heard.samples[:, 6500:]).mean()
+
+    def test_clips_that_are_continued_together_see_as_much(self) -> None:
+        net = model(given=0.5)
+        with pytest.raises(ValueError, match="one after another"):
+            net.extend([noise(6), noise(1, seed=1)], frames=3, steps=1)
+        together = net.extend([noise(6), noise(7, seed=1)], frames=3, steps=1, seed=2)
+        assert (
+            np.abs(
+                together[0].frames.astype(int) - net.extend(noise(6), frames=3, steps=1, seed=2)[0].frames
+            ).max()
+            <= 1
+        )
+        (longer,) = net.extend(Image.new("RGB", (16, 16), (9, 9, 9)), frames=4, steps=1)
+        assert len(longer) == 5
+
+    def test_a_clip_of_one_frame_is_a_picture(self) -> None:
+        net = model()
+        one = Video(noise(1).frames, 1.0)
+        assert len(net.modality.shown(one)) == 1 and len(net.sample(1, start=one, steps=2)[0]) == 1
+
+    def test_sizes_that_are_no_whole_numbers(self) -> None:
+        for size in ("8", 8.0, 0, 8 * 10**6, True):
+            with pytest.raises(ValueError, match="height must be a multiple of 8 pixels"):
+                model().sample(1, steps=1, height=size)
+        with pytest.raises(ValueError, match="window must be at least 2"):
+            model().sample(1, steps=1, frames=4, window=1)
 
     def test_rolling_noise(self) -> None:
         net, clip = model(given=0.3, forcing=0.3), noise(5)

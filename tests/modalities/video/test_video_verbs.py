@@ -52,3 +52,11 @@ def test_slow_motion(net: Any) -> None:
         slow(net, clip, 6)
     with pytest.raises(ValueError, match="no motion"):
         slow(net, Video(clip.frames[:1], 8.0), 2)
+
+
+def test_numbers_under_the_seed_and_sizes_that_differ(net: Any) -> None:
+    clip = noise(4)
+    made = precede(net, clip, 8, overlap=2, steps=2, first=5)
+    assert len({frame.tobytes() for frame in made.frames}) == 12  # windows have noise of their own here, too
+    with pytest.raises(ValueError, match="leave out n"):
+        connect(net, clip, clip, 2, n=2)
