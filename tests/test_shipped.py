@@ -19,6 +19,9 @@ from langevin.modalities.molecule import edits
 from langevin.modalities.molecule.conformers import of_smiles
 from langevin.modalities.molecule.properties import smiles
 from langevin.modalities.molecule.soundness import inspect
+from langevin.modalities.video.metrics import border_difference
+from langevin.modalities.video.metrics import load_judge as load_clip_judge
+from langevin.modalities.video.metrics import read as read_clips
 
 JUDGES = Path(__file__).parent / "data" / "judges"
 NAMES = hub.names()
@@ -136,3 +139,45 @@ def test_molecules_are_drawn_whole_and_in_part() -> None:
         not isinstance(a, lv.Failure) and smiles(a) == smiles(b) for a, b in zip(found, known, strict=True)
     ]
     assert sum(right) >= 5
+
+
+@pytest.mark.slow
+@pytest.mark.skipif("video-sprites" not in NAMES, reason="video-sprites does not ship")
+def test_sprites_act_as_asked_on_the_asked_background() -> None:
+    judges = {
+        name: load_clip_judge(JUDGES / f"sprite_{name}.safetensors") for name in ("action", "direction")
+    }
+    acts = {
+        "walk": "walking",
+        "slash": "slashing",
+        "thrust": "thrusting",
+        "shoot": "shooting",
+        "spellcast": "casting a spell",
+    }
+    faces = {"up": "facing away", "left": "facing left", "down": "facing the viewer", "right": "facing right"}
+    ways = {
+        "up": "away from the viewer",
+        "left": "to the left",
+        "down": "toward the viewer",
+        "right": "to the right",
+    }
+    grounds = {"a white": (255, 255, 255), "a gray": (128, 128, 128)}
+    pairs = [(act, way) for act in acts for way in faces]
+    prompts = [
+        f"a man with plain brown hair and tanned skin wearing a white shirt and teal pants, "
+        f"{acts[act]} {ways[way] if act == 'walk' else faces[way]}, on {list(grounds)[k % 2]} background"
+        for k, (act, way) in enumerate(pairs)
+    ]
+    model = lv.load("video-sprites", device="cpu")
+    drawn = list(model.sample(len(pairs), prompt=prompts, seed=0))
+    found = {
+        name: read_clips(judge, drawn, [pair[k] for pair in pairs])
+        for k, (name, judge) in enumerate(judges.items())
+    }
+    for name, bar in {"action": 0.85, "direction": 0.85}.items():
+        accuracy = found[name].accuracy
+        assert accuracy is not None and accuracy.value >= bar, (name, accuracy)
+    near = [border_difference(clip, list(grounds.values())[k % 2]) for k, clip in enumerate(drawn)]
+    assert np.mean(np.array(near) <= 5) >= 0.9
+    (moved,) = model.sample(1, like=drawn[0], keep=lv.keep.frames(0), prompt=prompts[0], seed=1)
+    assert np.array_equal(moved.frames[0], drawn[0].frames[0])
