@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,8 @@ from typing import Any
 import pytest
 
 from langevin.cli.main import main
+from langevin.modalities import plugins
+from tests import toy
 from tests.cli import COLOURS, Model, install, shell
 
 
@@ -80,6 +83,23 @@ def test_what_would_be_lost_or_misread_is_refused(
 ) -> None:
     assert main(["sample", "toy-squares", *argv]) == 2
     assert says in capsys.readouterr().err and model.asked == {}
+
+
+def test_formats_are_those_of_the_modality(
+    model: Model, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ask = ["sample", "toy-squares", "-n", "1", "--out", "o"]
+    assert main([*ask, "--format", "webp"]) == 2
+    assert "have one format, so toy-squares takes no --format" in capsys.readouterr().err
+    found = dataclasses.replace(toy.plugin, written=(".png", ".webp"))
+    monkeypatch.setattr(plugins, "plugins", lambda: {"squares": found})
+    monkeypatch.setattr(toy.Squares, "written", found.written)
+    assert main([*ask, "--format", "wepb"]) == 2 and "did you mean 'webp'" in capsys.readouterr().err
+    assert main([*ask, "--format", "webp"]) == 0 == main([*ask, "--format", "webp"])
+    assert Path("o/0000_seed0.webp").is_file()
+    model.asked = {}
+    assert main(ask) == 2 and "o holds 1 samples" in capsys.readouterr().err and model.asked == {}
+    assert main([*ask, "--overwrite"]) == 0 == main([*ask, "--format", "png"])
 
 
 def test_a_class_that_is_none_is_refused_without_loading_a_model() -> None:

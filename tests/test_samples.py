@@ -78,6 +78,19 @@ class TestFolder:
     def test_the_same_run_may_be_saved_again(self, samples: Samples, tmp_path: Path) -> None:
         assert samples.save(tmp_path) == samples.save(tmp_path)
 
+    def test_files_have_the_suffix_that_is_asked_for(
+        self, samples: Samples, tmp_path: Path, monkeypatch: Any
+    ) -> None:
+        with pytest.raises(ValueError, match=r"unknown suffix of squares files '\.webp'; .*\.png"):
+            samples.save(tmp_path, suffix=".webp")
+        assert not list(tmp_path.iterdir())
+        monkeypatch.setattr(Squares, "written", (".png", ".webp"))
+        names = [path.name for path in samples.save(tmp_path, suffix=".webp")]
+        assert names == [name.replace(".png", ".webp") for name in NAMES]
+        assert [e["file"] for e in read_manifest(tmp_path)["samples"]] == [names[0], None, names[1]]
+        samples.save(tmp_path, overwrite=True)
+        assert sorted(p.name for p in tmp_path.iterdir()) == [*NAMES, MANIFEST]
+
     def test_another_run_is_not_overwritten_unless_asked(self, samples: Samples, tmp_path: Path) -> None:
         samples.save(tmp_path)
         (tmp_path / "mine.txt").write_text("mine")

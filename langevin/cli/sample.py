@@ -87,6 +87,7 @@ def run(argv: Sequence[str]) -> int:
 
     import langevin
 
+    suffix = args.format and f".{args.format}"
     model = langevin.load(known.model, device=args.device)
     settings = _settings(args, info, spec, model)
     if args.preview is not None:
@@ -96,7 +97,7 @@ def run(argv: Sequence[str]) -> int:
             model.modality.spec(**{k: v for k, v in settings.items() if k in spec})
         )
         if windowed:  # to files while they are drawn
-            return _tell(args, out, model.stream(args.count, **settings).save(out, args.overwrite))
+            return _tell(args, out, model.stream(args.count, **settings).save(out, args.overwrite, suffix))
     if rows is not None:
         each = {"n": args.count} if "count" in args.flags_given else {}
         samples = langevin.prompts.sample(model, rows, **each, **settings)
@@ -107,7 +108,7 @@ def run(argv: Sequence[str]) -> int:
         samples = model.sample(args.count, **settings)
     if args.measure:
         samples = samples.measured(*args.measure)
-    paths = samples.save(out, overwrite=args.overwrite)
+    paths = samples.save(out, args.overwrite, suffix)
     failures = [item.reason for item in samples.failures]
     passing = samples.run.options.get("passing")
     share = _share(passing) if passing else None
@@ -152,7 +153,9 @@ def _share(passing: dict[str, Any]) -> dict[str, float]:
     return {"value": found.value, "low": found.low, "high": found.high}
 
 
-def _parser(conditions: Sequence[str] = tuple(CONDITIONS), measured: bool = False) -> Parser:
+def _parser(
+    conditions: Sequence[str] = tuple(CONDITIONS), measured: bool = False, formats: Sequence[str] = ()
+) -> Parser:
     """The flags of every model, and those of the given conditions.
 
     The usual conditions, and the flags of filters, are always parsed, so that the error can say what a model takes
@@ -160,6 +163,7 @@ def _parser(conditions: Sequence[str] = tuple(CONDITIONS), measured: bool = Fals
 
     Args:
         conditions: names of those that the model takes.
+        formats: of its files, where there are several.
         measured: whether its samples can be filtered by measures; those flags are then left to the caller.
     """
     parser = Parser(prog="langevin sample", epilog=EPILOG, description="Draw samples from a model.")
@@ -169,6 +173,8 @@ def _parser(conditions: Sequence[str] = tuple(CONDITIONS), measured: bool = Fals
     parser.add_argument("-n", dest="count", type=count, default=16, metavar="N", help="how many (16)")
     parser.add_argument("--seed", type=seed, default=0, help="of the random stream (0)")
     parser.add_argument("--out", metavar="DIR", help="where to write (a new folder under runs/)")
+    kind: Any = {"type": one_of("format", formats), "help": f"of the files: {', '.join(formats)}"}
+    parser.add_argument("--format", metavar="NAME", **(kind if formats else {"help": argparse.SUPPRESS}))
     parser.add_argument("--overwrite", action="store_true", help="replace other samples in DIR")
     parser.add_argument("--json", action="store_true", help="print one JSON object instead of paths")
     parser.add_argument("--device", type=device, help="cpu, cuda, cuda:N or mps (the best there is)")
@@ -228,11 +234,16 @@ def _filters() -> list[str]:
     return list(dict.fromkeys([*own, "filter", "draws", "measure"]))
 
 
+def _formats(info: hub.ModelInfo) -> list[str]:
+    """Formats in which samples can be written, the usual one first; none where there is one alone."""
+    return [suffix[1:] for suffix in getattr(modalities.plugin(info.modality), "written", ())]
+
+
 def _parser_for(info: hub.ModelInfo) -> tuple[Parser, list[str], list[str]]:
     """The flags of one model, and the names of those that its modality adds: of the spec, and of the filter."""
     found = modalities.plugin(info.modality)
     filter_: Any = getattr(found, "filter", None)
-    parser = _parser(info.conditions, filter_ is not None)
+    parser = _parser(info.conditions, filter_ is not None, _formats(info))
     parser.prog = f"langevin sample {info.name}"
     spec = add_fields(parser.add_argument_group(f"size ({info.modality})"), found.spec)  # type: ignore[arg-type]
     if filter_ is None:
@@ -279,6 +290,8 @@ def _check(parser: Parser, args: argparse.Namespace, info: hub.ModelInfo) -> Non
             parser.error(
                 f"{info.name} takes no --{name}; it {f'takes {takes}' if takes else 'is not conditional'}"
             )
+    if args.format is not None and not _formats(info):
+        parser.error(f"files of {info.modality} have one format, so {info.name} takes no --format")
     if args.negative is not None and "prompt" not in info.conditions:
         parser.error(f"{info.name} takes no --negative: it has no prompt")
     if args.steps is not None and args.evaluations is not None:
@@ -385,10 +398,12 @@ def _check_folder(
             )
         asked, said = {k: v for k, v in asked.items() if k in HOW}, {}
     passing = found.get("passing") or {}
+    suffix = args.format or "".join(_formats(info)[:1])
     same = (
         info.name == Path(str(earlier.get("model"))).name
         and (rows is not None or args.count == passing.get("wanted", len(earlier["samples"])))
         and {k: v for k, v in passing.items() if k not in PASSING} == asked_to_pass
+        and all((entry["file"] or suffix).endswith(suffix) for entry in earlier["samples"])
         and all(found.get(name) == value for name, value in asked.items())
         and all(_said(entry, name) == value for entry in earlier["samples"] for name, value in said.items())
     )

@@ -39,9 +39,10 @@ from langevin.core.times import Time, broadcast, scales
 if TYPE_CHECKING:
     from langevin.core.schedules import Schedule
 
-__all__ = ["PARAMETRISATIONS", "check", "determinant", "inverse", "row"]
+__all__ = ["NOISELESS", "PARAMETRISATIONS", "check", "determinant", "inverse", "row"]
 
 PARAMETRISATIONS = ("eps", "x", "v", "velocity", "score", "edm")
+NOISELESS = ("x", "score")  # say nothing about the noise where sigma = 0
 
 
 def check(kind: str) -> str:
@@ -115,7 +116,7 @@ def _refuse(kind: str, no_signal: bool, no_noise: bool, where: str) -> None:
             f"the parametrisation {kind!r} says nothing about x at {where}, where alpha = 0; "
             "train with 'v', 'velocity', 'x' or 'edm', or begin the grid below this time"
         )
-    if no_noise and kind in ("x", "score"):
+    if no_noise and kind in NOISELESS:
         raise ValueError(
             f"the parametrisation {kind!r} says nothing about the noise at {where}, where sigma = 0; "
             "use 'v', 'velocity', 'eps' or 'edm', or begin the grid above this time"

@@ -38,7 +38,7 @@ from langevin.core.request import (
     checked_numbers,
     resolve,
 )
-from langevin.core.rolling import rolled
+from langevin.core.rolling import followed, rolled
 from langevin.core.samplers import Sampler, Step
 from langevin.core.samplers.base import GridLike
 
@@ -142,22 +142,23 @@ class Streaming:
         items = [self.modality.joined(pieces) for pieces in rows]
         return self.gathered(items, costs, torch.cat(states, 1)[:, : self.windows.total])
 
-    def save(self, path: str | Path, overwrite: bool = False) -> list[Path]:
+    def save(self, path: str | Path, overwrite: bool = False, suffix: str | None = None) -> list[Path]:
         """Writes the samples while they are drawn, with memory that does not grow.
 
         Args:
             path: a file of the modality's, for one sample; or a folder, which is made if it is not there, for a file of each
                 and samples.json.
             overwrite: replace a file, or the samples of another run.
+            suffix: of the files in a folder; the modality's usual one when None.
 
         Returns:
             The paths of the native files. A run that is interrupted leaves none.
 
         Raises:
-            ValueError: several samples for one file.
+            ValueError: several samples for one file, or a suffix that the modality does not write.
             FileExistsError: the file is there, or the folder holds another run.
         """
-        return self.modality.save_stream(self, Path(path), overwrite)  # type: ignore[no-any-return]
+        return self.modality.save_stream(self, Path(path), overwrite, suffix)  # type: ignore[no-any-return]
 
     def gathered(self, items: list[Any], costs: Costs, state: Tensor | None = None) -> Any:
         """Items, one for each sample, as the modality's samples."""
@@ -196,7 +197,7 @@ class Streaming:
         windows, context = self.windows, self.windows.context
         done = 0 if context is None else context.shape[1]
         left = range(done, windows.total, windows.unit)
-        parts = rolled(self.draw, windows, costs.count)
+        parts = rolled(self.draw, windows, costs.count, self._size, self._watch)
         for _, part in zip(bar(left, len(left), "elements", self._progress), parts):
             yield part if context is None else torch.cat([context, part], 1)
             context = None
@@ -277,7 +278,9 @@ def stream(
             or more that will take more than 30 s says so there in either case, unless this is False.
         conditions: as for ``sample``; and the fields of the modality's spec, among them the length of the whole, of a
             ``window`` and of the ``overlap``.
-        sampler, grid, guidance, negative, temperature, lag, seed, first, batch_size, watch: as for ``sample``.
+        sampler, grid, guidance, negative, temperature, lag, seed, first, batch_size, watch: as for ``sample``. Under
+            rolling noise the sampler is one of ``Single`` ("ddim", "ddpm", "euler" …), "ddim" where the model's own is
+            another; steps have times (B, L) of single elements.
 
     Raises:
         TypeError, ValueError: a modality whose samples cannot be streamed, an overlap that is not shorter than the window,
@@ -289,6 +292,8 @@ def stream(
     if objects is not None and len(objects) not in (1, n):
         raise ValueError(f"{len(objects)} objects for {n} samples; give one, or one for each")
     windows: Windows = model.modality.windows(spec, None if objects is None else (objects * n)[:n])
+    if windows.rolling:
+        sampler, grid = followed(sampler, grid, model.defaults)
     run = resolve(
         model.process,
         steps=steps,
@@ -305,7 +310,7 @@ def stream(
         "negative": {"prompt": negative} if isinstance(negative, str) else negative or None,
         "spec": {**sizes, **windows.said},
         "after": None if objects is None else given(objects[0], windows.context),
-        "windows": windows.count,
+        **({"rolling": True} if windows.rolling else {"windows": windows.count}),
     }
     model.network.eval()
     seed, numbers = checked_numbers(seed, first, n)

@@ -54,6 +54,7 @@ class Modality(LongForm, ABC):
         name: "image", "audio", …; lower case.
         suffix: of the files that :meth:`save` writes, ".png".
         suffixes: of the files that :meth:`read` takes, lower case.
+        written: of all files that :meth:`save` can write, :attr:`suffix` first; that alone where there are none.
         spec: a dataclass of what users may say about new samples in native units (size, seconds, frames,
             atoms …), every field with a default. Its fields are keywords of ``model.sample`` and flags of
             ``langevin sample``; a field's ``metadata["help"]`` is the flag's help.
@@ -74,6 +75,7 @@ class Modality(LongForm, ABC):
     name: ClassVar[str]
     suffix: ClassVar[str]
     suffixes: ClassVar[tuple[str, ...]] = ()
+    written: ClassVar[tuple[str, ...]] = ()
     spec: ClassVar[type] = NoSpec
     places: int = 0
     pairs: int = 0
@@ -295,7 +297,7 @@ class Modality(LongForm, ABC):
 
     @abstractmethod
     def save(self, item: Any, path: Path) -> None:
-        """Write a native object to a file; ``path`` has the suffix :attr:`suffix`."""
+        """Write a native object to a file; ``path`` has the suffix :attr:`suffix` or one of :attr:`written`."""
 
     @abstractmethod
     def read(self, path: Path) -> Any:
@@ -451,6 +453,7 @@ class Plugin:
         evaluation: a dataclass of what may be said about measuring, every field with a default: keywords of
             :meth:`Modality.evaluate` and flags of ``langevin evaluate``.
         suffixes: of the files that are known to be of this modality by their names, lower case.
+        written: the modality's :attr:`Modality.written`: the formats that ``langevin sample`` offers.
         own: keys of a modality's settings that follow from the data even where a training begins from another model.
     """
 
@@ -464,4 +467,5 @@ class Plugin:
     filter: type | None = None
     evaluation: type = NoSpec
     suffixes: tuple[str, ...] = ()
+    written: tuple[str, ...] = ()
     own: tuple[str, ...] = ()

@@ -24,7 +24,7 @@ from langevin.modalities.distances import c2st, frechet_distance, frechet_extrap
 from langevin.modalities.neighbours import diversity_ratio, memorisation, neighbourhood, share_copied
 from langevin.modalities.statistics import Table, accuracy
 
-__all__ = ["METRICS", "Extractors", "check", "compare"]
+__all__ = ["METRICS", "Extractors", "check", "compare", "judged"]
 
 METRICS = (
     "frechet",
@@ -149,7 +149,7 @@ def compare(
                     rows.append(target)
                 target["diversity"] = diversity_ratio(f_made, ours, f_real, of_real)
     if judge is not None and labels is not None:
-        rows += _judged(judge, made, usable, list(labels), real, real_labels, random, rng)
+        rows += judged(judge, made, usable, list(labels), real, real_labels, random, rng)
     where = "of the reference" if held_out is None else "held out"
     caption = (
         f"{total} samples, of which {total - len(usable)} failed; {n} {noun} in each row "
@@ -188,7 +188,7 @@ def _memory(x: NDArray[Any], train: NDArray[Any], fresh: NDArray[Any] | None, me
     return cells
 
 
-def _judged(
+def judged(
     judge: Judge,
     made: Any,
     usable: Sequence[int],

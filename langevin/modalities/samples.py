@@ -31,6 +31,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, overload
 
 from langevin import __version__
+from langevin.core.errors import unknown
 from langevin.folders import FolderError, read_text, together
 from langevin.modalities.slugs import file_name
 from langevin.tables import shown
@@ -40,7 +41,7 @@ if TYPE_CHECKING:
     from langevin.report import Figure, Page
     from langevin.tables import Table
 
-__all__ = ["MANIFEST", "Failure", "Run", "Samples", "plain", "read_manifest"]
+__all__ = ["MANIFEST", "Failure", "Run", "Samples", "plain", "read_manifest", "suffix_of"]
 
 MANIFEST = "samples.json"
 FORMAT = 1
@@ -246,14 +247,15 @@ class Samples(Sequence[Any]):
         """
         return self.chosen(range(len(self)), self.modality.measure(self.items, names))
 
-    def manifest(self) -> dict[str, Any]:
-        """What ``samples.json`` holds."""
+    def manifest(self, suffix: str | None = None) -> dict[str, Any]:
+        """What ``samples.json`` holds, of files with this suffix; see :meth:`save`."""
+        suffix = suffix_of(self.modality, suffix)
         entries = []
         own = not isinstance(self.run.seed, int)  # numbers under several seeds are no names
         every = zip(self.items, self.indices, self.seeds, self.conditions)
         for place, (item, index, seed, condition) in enumerate(every):
             failed = isinstance(item, Failure)
-            name = file_name(place if own else index, seed, condition, self.modality.suffix)
+            name = file_name(place if own else index, seed, condition, suffix)
             entry = {"file": None if failed else name, "index": index} | ({"seed": seed} if own else {})
             reason = {"failure": item.reason} if failed else {}
             entries.append({**entry, "condition": plain(condition), **reason})
@@ -262,21 +264,23 @@ class Samples(Sequence[Any]):
         about = {"files": more} if more else {}
         return {"format": FORMAT, **run, "versions": _versions(), "samples": entries, **about}
 
-    def save(self, folder: str | Path, overwrite: bool = False) -> list[Path]:
+    def save(self, folder: str | Path, overwrite: bool = False, suffix: str | None = None) -> list[Path]:
         """Write native files and ``samples.json``, all or none.
 
         Args:
             folder: made if it is not there.
             overwrite: replace the samples of another run. Files that no ``samples.json`` lists are never
                 replaced.
+            suffix: of the native files, one of the modality's ``written``; its usual one when None.
 
         Returns:
             The paths of the native files, then those of what the modality writes about all of them together.
 
         Raises:
+            ValueError: another suffix.
             FileExistsError: the folder holds another run, or files of the same names that belong to none.
         """
-        folder, manifest = Path(folder), self.manifest()
+        folder, manifest = Path(folder), self.manifest(suffix)
         earlier = read_manifest(folder) if (folder / MANIFEST).exists() else None
         if earlier is not None and not overwrite and earlier != manifest:
             raise FileExistsError(
@@ -377,6 +381,17 @@ class Samples(Sequence[Any]):
             for figure in self.figures()
         )
         return once(f'<div style="display:flex;flex-wrap:wrap;gap:8px">{cards}</div>')
+
+
+def suffix_of(modality: Modality, suffix: str | None = None) -> str:
+    """The suffix of a modality's files: the one that is asked for, the usual one when None.
+
+    Raises:
+        ValueError: none that it writes.
+    """
+    if suffix is not None and suffix not in (written := modality.written or (modality.suffix,)):
+        raise ValueError(unknown(f"suffix of {modality.name} files", suffix, written))
+    return suffix or modality.suffix
 
 
 def read_manifest(folder: str | Path) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
-from langevin.modalities.samples import MANIFEST, Samples, described, read_manifest
+from langevin.modalities.samples import MANIFEST, Samples, described, read_manifest, suffix_of
 
 if TYPE_CHECKING:
     from langevin.core.denoiser import Denoiser
@@ -83,7 +83,7 @@ class LongForm:
         """What writes a native object to a file piece by piece, with memory that does not grow.
 
         Args:
-            path: of the file; one of :attr:`suffixes`.
+            path: of the file; its suffix is one of those that the modality writes.
             piece: the first one, which says what the file has to hold; it is not written yet.
 
         Raises:
@@ -91,14 +91,16 @@ class LongForm:
         """
         raise ValueError(f"samples of {self.name} cannot be written in pieces")
 
-    def save_stream(self, stream: Streaming, path: Path, overwrite: bool = False) -> list[Path]:
+    def save_stream(
+        self, stream: Streaming, path: Path, overwrite: bool = False, suffix: str | None = None
+    ) -> list[Path]:
         """Writes a stream while it is drawn; see :meth:`langevin.core.streaming.Streaming.save`."""
         from langevin.modalities.streams import save
 
-        return save(stream, path, overwrite)
+        return save(stream, path, overwrite, suffix)
 
 
-def save(stream: Streaming, path: Path, overwrite: bool = False) -> list[Path]:
+def save(stream: Streaming, path: Path, overwrite: bool = False, suffix: str | None = None) -> list[Path]:
     """Writes a stream while it is drawn, to a file or to a folder; see :meth:`Streaming.save`.
 
     A folder is written when all samples are: until then they are in a folder beside it, whose name ends in ".partial".
@@ -106,7 +108,8 @@ def save(stream: Streaming, path: Path, overwrite: bool = False) -> list[Path]:
     from langevin.core.streaming import Costs
 
     modality, costs = stream.modality, Costs()
-    if path.suffix.lower() in modality.suffixes:
+    kind, suffix = path.suffix.lower(), suffix_of(stream.modality, suffix)
+    if kind in (modality.written or (modality.suffix,)) and not path.is_dir():
         if stream.draw.n != 1:
             raise ValueError(f"{path} is one file, for {stream.draw.n} samples; give a folder")
         if path.exists() and not overwrite:
@@ -115,7 +118,9 @@ def save(stream: Streaming, path: Path, overwrite: bool = False) -> list[Path]:
             raise FileNotFoundError(f"there is no folder {str(path.parent)!r} for {path.name}")
         _write(stream, [path], costs)
         return [path]
-    asked = json.loads(json.dumps(stream.gathered([path] * stream.draw.n, costs).manifest()))
+    if kind and not kind[1:].isdigit() and not path.is_dir():  # numbers, as in v1.5, are no formats
+        suffix_of(modality, kind)
+    asked = json.loads(json.dumps(stream.gathered([path] * stream.draw.n, costs).manifest(suffix)))
     if (path / MANIFEST).exists() and not overwrite:
         earlier, ours = ({k: v for k, v in m.items() if k not in COSTS} for m in (read_manifest(path), asked))
         if earlier != ours:
@@ -124,12 +129,12 @@ def save(stream: Streaming, path: Path, overwrite: bool = False) -> list[Path]:
             )
     path.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=f".{path.name}.", suffix=".partial", dir=path.parent) as beside:
-        files = [Path(beside) / f"{k}{modality.suffix}" for k in range(stream.draw.n)]
+        files = [Path(beside) / f"{k}{suffix}" for k in range(stream.draw.n)]
         _write(stream, files, costs)
         made = stream.gathered(files, costs)
         moving: Any = _Moving(modality)
         return Samples(files, moving, made.run, None, None, made.conditions, made.indices).save(
-            path, overwrite
+            path, overwrite, suffix
         )
 
 

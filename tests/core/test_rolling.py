@@ -9,7 +9,8 @@ import torch
 from torch import Tensor
 
 from langevin.core.processes import Gaussian
-from langevin.core.rolling import delay, rolled, times_of
+from langevin.core.rolling import delay, followed, rolled, times_of
+from langevin.core.samplers import Single, Step
 from langevin.core.schedules import Linear
 from langevin.core.streaming import Windows
 
@@ -71,7 +72,7 @@ class Drawn:
     def __init__(self, n: int, steps: int, forcing: float = 1.0) -> None:
         self.model, self.n, self.numbers, self.seed, self.raw, self.spec = Walk(forcing), n, None, 0, {}, None
         times = torch.linspace(1, 0, steps + 1).tolist()
-        self.run: Any = type("Run", (), {"times": times, "guidance": None, "sampler": None})()
+        self.run: Any = type("Run", (), {"times": times, "guidance": None, "sampler": Single()})()
 
 
 def test_a_stationary_process_keeps_its_law_beyond_the_window() -> None:
@@ -99,3 +100,41 @@ def test_rows_are_those_alone_and_models_without_clocks_of_elements_are_refused(
     other: Any = Drawn(1, 6, forcing=0.0)
     with pytest.raises(ValueError, match="objective.forcing"):
         next(rolled(other, windows, lambda *_: None))
+
+
+def test_batches_change_no_sample_and_are_halved_when_memory_runs_out(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    windows = Windows(None, 6, 3, 20, lambda states: iter(()), rolling=True)
+    whole: Any = Drawn(5, 6)
+    expected = [part for _, part in zip(range(4), rolled(whole, windows, lambda *_: None))]
+    believe, asked, costs = Walk.__call__, [], []
+
+    def narrow(self: Walk, x_t: Tensor, t: Tensor, condition: Any) -> Any:
+        asked.append(len(x_t))
+        if len(x_t) > 2:
+            raise torch.OutOfMemoryError
+        return believe(self, x_t, t, condition)
+
+    monkeypatch.setattr(Walk, "__call__", narrow)
+    steps: list[Step] = []
+    draw: Any = Drawn(5, 6)
+    parts = rolled(draw, windows, lambda *cost: costs.append(cost), 4, steps.append)
+    for want, found in zip(expected, parts, strict=False):
+        assert torch.allclose(want, found, atol=1e-5)
+    assert asked[0] == 4 and set(asked[1:]) == {1, 2}  # 4 at a time, then 2 for good
+    assert set(costs) == {(1, 5)} and len(steps) == 3 * len(costs)
+    assert steps[0].x.shape == (2, 6, 1) and steps[2].x.shape == (1, 6, 1) and steps[2].index == 0
+    assert isinstance(steps[0].move.t, Tensor) and steps[0].move.t.shape == (2, 6)
+
+
+def test_the_samplers_that_are_followed() -> None:
+    assert followed(None, None, {}) == ("ddim", None)
+    assert followed(None, None, {"sampler": "angle", "grid": "uniform"}) == ("ddim", "uniform")
+    assert followed(None, "karras", {"sampler": "heun", "grid": "uniform"}) == ("ddim", "karras")
+    assert followed(None, None, {"sampler": "ddpm"}) == (None, None)  # the model's own
+    for allowed in ("ddpm", "euler", Single(0.5)):
+        assert followed(allowed, None, {}) == (allowed, None)
+    for other in ("heun", "dpm++2m", "angle-restart"):
+        with pytest.raises(ValueError, match=r"cannot follow .*ddpm, ddim, .*Single"):
+            followed(other, None, {})

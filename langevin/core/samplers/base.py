@@ -41,7 +41,7 @@ class Move:
 
     Attributes:
         index: its place in the plan; it names the move's random draws.
-        t: where it starts; a float, or a dict of floats by leaf.
+        t: where it starts; a float, a dict of floats by leaf, or a tensor (B, L) by element under rolling noise.
         s: where it ends.
         kind: "integrate" (towards the data, or away from it on a rising grid) or "renoise" (forward, with fresh noise).
         noise: scale of the fresh noise of a renoise move (Karras' S_noise).

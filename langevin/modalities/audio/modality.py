@@ -41,7 +41,7 @@ from langevin.modalities.audio.mel import preset
 from langevin.modalities.audio.plugin import AudioSpec
 from langevin.modalities.audio.sound import Audio
 from langevin.modalities.audio.streaming import windows
-from langevin.modalities.audio.writing import PieceWriter
+from langevin.modalities.audio.writing import WRITTEN, PieceWriter
 from langevin.modalities.base import Failure, Modality, Samples, Table
 from langevin.modalities.patches import PatchTokens
 
@@ -71,6 +71,7 @@ class AudioModality(Modality):
     name = "audio"
     suffix = ".wav"
     suffixes = EXTENSIONS
+    written = WRITTEN
     spec = AudioSpec
     card_width = 260
     filter = AudioFilter

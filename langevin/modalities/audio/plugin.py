@@ -78,5 +78,6 @@ plugin = Plugin(
     _autoencoder,
     filter=AudioFilter,
     suffixes=SUFFIXES,
+    written=SUFFIXES,
     own=("seconds",),
 )

@@ -22,7 +22,7 @@ from langevin.modalities.base import Failure, Modality, Table
 from langevin.modalities.image.codec import Codec, Pixels
 from langevin.modalities.image.latents import DiffusersCodec, vae_codec
 from langevin.modalities.image.pixels import MAX_PIXELS, read_picture, to_array
-from langevin.modalities.image.plugin import ImageSpec
+from langevin.modalities.image.plugin import WRITTEN, ImageSpec
 from langevin.modalities.patches import PatchTokens
 
 __all__ = ["CODECS", "ImageModality", "make"]
@@ -49,6 +49,7 @@ class ImageModality(Modality):
 
     name = "image"
     suffix = ".png"
+    written = WRITTEN
     suffixes = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif")
     spec = ImageSpec
     card_width = 112

@@ -8,7 +8,9 @@ from typing import Any
 
 from langevin.modalities.base import Autoencoder, Modality, Plugin
 
-__all__ = ["ImageSpec", "plugin"]
+__all__ = ["WRITTEN", "ImageSpec", "plugin"]
+
+WRITTEN = (".png", ".jpg", ".webp")
 
 
 @dataclass(frozen=True)
@@ -49,4 +51,13 @@ def _autoencoder(data: Any, given: dict[str, Any], seed: int) -> Autoencoder:
     return vae_of_config(data, given, seed)
 
 
-plugin = Plugin("image", "pictures: PNG, JPEG, WebP", _modality, _open, _defaults, ImageSpec, _autoencoder)
+plugin = Plugin(
+    "image",
+    "pictures: PNG, JPEG, WebP",
+    _modality,
+    _open,
+    _defaults,
+    ImageSpec,
+    _autoencoder,
+    written=WRITTEN,
+)

@@ -186,9 +186,7 @@ class Video:
         fps = _fps(fps)
         if fps == self.fps:
             return self
-        count = max(1, round(len(self) * fps / self.fps))
-        shown = np.floor((np.arange(count) + 0.5) * (self.fps / fps)).astype(int)
-        return replace(self, frames=self.frames[shown.clip(0, len(self) - 1)], fps=fps)
+        return replace(self, frames=self.frames[shown_at(len(self), self.fps, fps)], fps=fps)
 
     def cropped(self, start: float = 0.0, seconds: float | None = None) -> Video:
         """A part of the clip in time, with the sound of that part.
@@ -223,6 +221,13 @@ class Video:
         from langevin.modalities.video.files import write
 
         return write(self, path, quality=quality, codec=codec)
+
+
+def shown_at(count: int, fps: float, rate: float) -> NDArray[np.int64]:
+    """The frame of ``count`` at ``fps`` that is shown in the middle of each frame at ``rate``, as by :meth:`Video.at`."""
+    frames = max(1, round(count * rate / fps))
+    shown = np.floor((np.arange(frames) + 0.5) * (fps / rate)).astype(np.int64)
+    return shown.clip(0, count - 1)
 
 
 def _fps(value: Any) -> float:

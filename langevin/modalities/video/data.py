@@ -34,9 +34,9 @@ from langevin.core.errors import unknown
 from langevin.core.rng import Stream
 from langevin.modalities.captions import Problem, report
 from langevin.modalities.recordings import part_of
-from langevin.modalities.video.clip import Video
+from langevin.modalities.video.clip import Video, shown_at
 from langevin.modalities.video.codec import fitted
-from langevin.modalities.video.files import EXTENSIONS
+from langevin.modalities.video.files import EXTENSIONS, VideoError
 from langevin.modalities.video.sets import Clip, Source, folder_source, npz_source
 
 __all__ = ["ClipDataset", "VideoDataset", "open_data"]
@@ -250,7 +250,9 @@ class ClipDataset:
                 self._cache.append(self._prepared(clip, 0, clip.frames))
                 rows[row] = True
             except (ValueError, OSError) as error:
-                self.problems.append(Problem(clip.file, str(error)))
+                self.problems.append(
+                    Problem(clip.file, error.reason if isinstance(error, VideoError) else str(error))
+                )
         return source.kept(rows)
 
     # --- items --------------------------------------------------------------------------------------------
@@ -265,9 +267,10 @@ class ClipDataset:
         first = int(rng.fold("crop").integers(total if self.cycle else total - length + 1, (1,)))
         begin = first / rate
         if self._cache is None and not self.cycle:
-            low = min(int(begin * clip.fps), clip.frames - 1)
-            made = self._prepared(clip, low, min(clip.frames - low, round(length * clip.fps / rate) + 1))
-            return Video(made.at(rate).frames[:length], rate), begin
+            shown = shown_at(clip.frames, clip.fps, rate)[first : first + length]
+            low = int(shown[0])
+            made = self._prepared(clip, low, int(shown[-1]) - low + 1)
+            return Video(made.frames[shown - low], rate), begin
         whole = self._whole(row).at(rate)
         return Video(whole.frames[(first + np.arange(length)) % len(whole)], rate), begin
 

@@ -1,6 +1,6 @@
 """Video files: what is in them, whole or block by block, and writing them whole or not at all.
 
-    .mp4 .mov .mkv .webm .avi   FFmpeg's libraries (PyAV); avi is only read
+    .mp4 .mov .mkv .webm .avi   FFmpeg's libraries (PyAV); avi and m4v are only read
     .gif .apng .png .webp       animated pictures (Pillow); stills of these, .jpg and .bmp are read as one frame
     .npz                        frames uint8 (T, H, W, 3), fps, and where there is sound audio (channels, n) and rate
     a folder                    00000.png and on, clip.json with the frame rate, sound.wav

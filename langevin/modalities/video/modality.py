@@ -36,7 +36,7 @@ from langevin.modalities.video.clip import Frames, Video
 from langevin.modalities.video.codec import MAX_SIDE, Codec, fitted, lasting
 from langevin.modalities.video.edits import chosen, put_back
 from langevin.modalities.video.files import EXTENSIONS, read
-from langevin.modalities.video.plugin import VideoSpec
+from langevin.modalities.video.plugin import WRITTEN, VideoSpec
 from langevin.modalities.video.streaming import windows
 from langevin.modalities.video.tokens import SpacetimePatches
 from langevin.modalities.video.writing import PieceWriter
@@ -44,6 +44,7 @@ from langevin.modalities.video.writing import PieceWriter
 __all__ = ["CODECS", "VideoModality", "make"]
 
 MOST = 100_000  # frames
+FEW = 12  # clips, below which sets are not compared as distributions
 
 
 class VideoModality(Modality):
@@ -71,6 +72,7 @@ class VideoModality(Modality):
     name = "video"
     suffix = ".mp4"
     suffixes = EXTENSIONS
+    written = WRITTEN
     spec = VideoSpec
     card_width = 160
 
@@ -369,7 +371,9 @@ class VideoModality(Modality):
     def joined(self, pieces: Sequence[Any]) -> Any:
         return Video(np.concatenate([piece.frames for piece in pieces]), pieces[0].fps, pieces[0].audio)
 
-    def save_stream(self, stream: Streaming, path: Path, overwrite: bool = False) -> list[Path]:
+    def save_stream(
+        self, stream: Streaming, path: Path, overwrite: bool = False, suffix: str | None = None
+    ) -> list[Path]:
         """Writes a stream while it is drawn.
 
         Raises:
@@ -379,7 +383,7 @@ class VideoModality(Modality):
             raise ValueError(
                 f"a stream is written at {self.fps:g} frames per second; collect it and save the clips for another rate"
             )
-        return super().save_stream(stream, path, overwrite)
+        return super().save_stream(stream, path, overwrite, suffix)
 
     def writer(self, path: Path, piece: Any) -> Any:
         sound = None if piece.audio is None else (piece.audio.rate, len(piece.audio.samples))
@@ -403,12 +407,19 @@ class VideoModality(Modality):
         return f"{len(item)} frames, {item.seconds:.2f} s"
 
     def evaluate(self, items: Sequence[Any], reference: Sequence[Any] | None = None) -> Table | None:
-        """The table of :func:`~langevin.modalities.video.metrics.evaluate`, or, without a reference, that of
-        :func:`~langevin.modalities.video.metrics.describe`."""
-        from langevin.modalities.video.metrics import describe, evaluate
+        """Measures of clips, with those of ``reference``.
+
+        Without a reference those of :func:`~langevin.modalities.video.metrics.describe`; beside as many others, too few for
+        distributions, those of :func:`~langevin.modalities.video.metrics.compare_pairs`; else those of
+        :func:`~langevin.modalities.video.metrics.evaluate`.
+        """
+        from langevin.modalities.video.metrics import compare_pairs, describe, evaluate
 
         if reference is None:
             return describe(items)
+        both = [*items, *reference]
+        if len(items) == len(reference) < FEW and not any(isinstance(item, Failure) for item in both):
+            return compare_pairs(items, reference)
         return evaluate(items, [item for item in reference if not isinstance(item, Failure)])
 
 

@@ -8,9 +8,11 @@ from typing import Any
 
 from langevin.modalities.base import Autoencoder, Modality, Plugin
 
-__all__ = ["SUFFIXES", "VideoSpec", "plugin"]
+__all__ = ["SUFFIXES", "WRITTEN", "VideoSpec", "plugin"]
 
-SUFFIXES = (".mp4", ".webm", ".mkv", ".mov", ".avi", ".apng")
+SUFFIXES = (".mp4", ".m4v", ".webm", ".mkv", ".mov", ".avi", ".apng")
+
+WRITTEN = (".mp4", ".mov", ".mkv", ".webm", ".gif", ".apng", ".png", ".webp", ".npz")
 
 
 @dataclass(frozen=True)
@@ -81,5 +83,6 @@ plugin = Plugin(
     VideoSpec,
     _autoencoder,
     suffixes=SUFFIXES,
+    written=WRITTEN,
     own=("frames", "fps"),
 )

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
+from numbers import Real
 from pathlib import Path
 
 import numpy as np
@@ -21,7 +23,7 @@ __all__ = ["EXTENSIONS", "Info", "Reader", "VideoError", "info", "read"]
 CONTAINERS = (".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi")
 ANIMATIONS = (".gif", ".apng", ".webp")
 STILLS = (".png", ".jpg", ".jpeg", ".bmp")
-EXTENSIONS = (".mp4", ".webm", ".mkv", ".mov", ".avi", ".gif", ".apng", ".webp", ".npz")
+EXTENSIONS = (".mp4", ".m4v", ".webm", ".mkv", ".mov", ".avi", ".gif", ".apng", ".webp", ".npz")
 BLOCK = 16  # frames
 
 
@@ -170,8 +172,12 @@ def read(
 
     Raises:
         FileNotFoundError: no such file.
+        ValueError: a beginning, duration or rate that is no finite number.
         VideoError: not a video file that can be read, a part that is not in it, or more than 4 GiB of frames.
     """
+    for name, value in (("start", start), ("seconds", seconds)):
+        if value is not None and not _finite(value):
+            raise ValueError(f"{name} must be a finite number of seconds; got {value!r}")
     with Reader(path, fps) as reader:
         about = reader.info
         first = round((start or 0.0) * about.fps)
@@ -196,8 +202,12 @@ def read(
         return Video(frames, about.fps, reader.track(first / about.fps, count / about.fps))
 
 
+def _finite(value: object) -> bool:
+    return isinstance(value, Real) and not isinstance(value, bool) and math.isfinite(value)
+
+
 def _open(path: Path, fps: float | None) -> Opened:
-    if fps is not None and not (0 < fps < 1e6):
+    if fps is not None and not (_finite(fps) and 0 < fps < 1e6):
         raise ValueError(f"fps must be finite and positive; got {fps!r}")
     if path.is_dir():
         return Folder(path, fps)

@@ -20,7 +20,7 @@ from langevin.modalities import captions
 from langevin.modalities.captions import Problem
 from langevin.modalities.recordings import Recordings, folder_columns, npz_arrays, npz_columns
 from langevin.modalities.video.clip import Video
-from langevin.modalities.video.files import EXTENSIONS, info, read
+from langevin.modalities.video.files import EXTENSIONS, VideoError, info, read
 
 __all__ = ["Clip", "Source", "folder_source", "npz_source"]
 
@@ -86,7 +86,7 @@ def folder_source(path: str | Path, conditions: str = "auto") -> Source:
             )
             kept.append(file)
         except (ValueError, OSError) as error:
-            problems.append(Problem(file, str(error)))
+            problems.append(Problem(file, error.reason if isinstance(error, VideoError) else str(error)))
     columns, names = folder_columns(found, kept)
     return Source(path, clips, columns, names, tuple(problems))
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import json
 import re
 import warnings
@@ -32,6 +33,13 @@ ABOUT, SOUND = "clip.json", "sound.wav"  # of a folder of pictures
 UNSAID = (
     100.0  # ms: players show frames of a GIF without a duration, or below 2 hundredths of a second, this long
 )
+UNITS = {"GIF": 100, "WEBP": 1000}  # of durations, in a second
+
+
+def _rounded(count: int, fps: float, unit: int) -> list[int]:
+    """Durations of frames in 1 / unit seconds, rounded so that errors do not add up."""
+    ends = [round(unit * k / fps) for k in range(count + 1)]
+    return [b - a for a, b in itertools.pairwise(ends)]
 
 
 def _picture(path: Path) -> Any:
@@ -84,7 +92,7 @@ class Animation(Opened):
             count = int(getattr(picture, "n_frames", 1))
             if count > MAX_FRAMES:
                 raise VideoError(path, f"it has more than {MAX_FRAMES} frames")
-            durations = []
+            unit, durations, stated = UNITS.get(picture.format or "", 0), [], []
             for k in range(count):
                 try:
                     picture.seek(k)
@@ -93,13 +101,16 @@ class Animation(Opened):
                 except (OSError, SyntaxError, ValueError, EOFError) as error:
                     raise VideoError(path, f"truncated or damaged at frame {k}: {error}") from None
                 given = float(picture.info.get("duration", 0) or 0)
+                stated.append(round(given * unit / 1000))
                 durations.append(given if given > (10 if picture.format == "GIF" else 0) else UNSAID)
             if count == 1 and not picture.info.get("duration"):
                 durations = [1000.0]
             text = picture.info.get("comment") or picture.info.get("Comment") or picture.info.get("xmp")
         ends = np.cumsum(durations) / 1000
-        self.starts, self.end = np.concatenate([[0.0], ends[:-1]]), float(ends[-1])
         told = parse_remark(text)
+        if told is not None and unit and stated == _rounded(count, told[1], unit):
+            ends = np.arange(1, count + 1) / told[1]  # the file's durations are those of the rate, rounded
+        self.starts, self.end = np.concatenate([[0.0], ends[:-1]]), float(ends[-1])
         self.rates = () if told is None else (told[1],)
 
     def close(self) -> None:
@@ -217,7 +228,7 @@ class Archive(Opened):
         except (zipfile.BadZipFile, OSError, ValueError) as error:
             raise VideoError(path, f"not a readable npz file, or truncated: {error}") from None
         try:
-            with self._member("frames", 4, "u1") as (shape, _):
+            with self._member("frames", 4, "u1") as (shape, _, _):
                 count, height, width, channels = shape
             if channels != 3 or not count:
                 raise VideoError(path, f"frames must have shape (T, H, W, 3), T at least 1; got {shape}")
@@ -225,11 +236,11 @@ class Archive(Opened):
             if count > MAX_FRAMES:
                 raise VideoError(path, f"it has more than {MAX_FRAMES} frames")
             self.size, fps = (width, height), self._number("fps")
-            if not 0 < fps < 1e6:
-                raise VideoError(path, f"fps must be a positive number; got {fps}")
+            if fps >= 1e6:
+                raise VideoError(path, f"fps must be below a million; got {fps}")
             if "audio.npy" in self._zip.namelist():
                 rate = self._number("rate")
-                with self._member("audio", 2, "f4") as (shape, _):
+                with self._member("audio", 2, "f4") as (shape, _, _):
                     if rate != int(rate) or rate < 1 or not 0 < shape[0] <= 64:
                         raise VideoError(path, f"sound of {shape[0]} channels at {rate} Hz cannot be")
                     self.sound = (int(rate), shape[0])
@@ -243,8 +254,10 @@ class Archive(Opened):
         self._zip.close()
 
     @contextlib.contextmanager
-    def _member(self, name: str, axes: int, kind: str) -> Iterator[tuple[tuple[int, ...], BinaryIO]]:
-        """Shape of an array, and a stream that stands at its first value."""
+    def _member(
+        self, name: str, axes: int, kind: str | None
+    ) -> Iterator[tuple[tuple[int, ...], np.dtype[Any], BinaryIO]]:
+        """Shape and type of an array, and a stream that stands at its first value; any real numbers for no ``kind``."""
         try:
             with self._zip.open(f"{name}.npy") as member:
                 version = np.lib.format.read_magic(member)
@@ -256,10 +269,15 @@ class Archive(Opened):
                 shape, fortran, dtype = read(member, max_header_size=4096)
                 if dtype.hasobject:
                     raise VideoError(self.path, f"{name!r} holds Python objects, which are not read")
-                if len(shape) != axes or dtype.newbyteorder("=") != np.dtype(kind) or fortran:
-                    wanted = f"{np.dtype(kind)} with {axes} axes, the last one contiguous"
+                fits = dtype.kind in "iuf" if kind is None else dtype.newbyteorder("=") == np.dtype(kind)
+                if len(shape) != axes or not fits or fortran:
+                    wanted = (
+                        f"{np.dtype(kind)} with {axes} axes, the last one contiguous"
+                        if axes
+                        else "one number"
+                    )
                     raise VideoError(self.path, f"{name!r} must be {wanted}; it is {dtype} of shape {shape}")
-                yield shape, member  # type: ignore[misc]
+                yield shape, dtype, member  # type: ignore[misc]
         except KeyError:
             raise VideoError(self.path, f"it holds no array {name!r}") from None
         except (
@@ -277,8 +295,11 @@ class Archive(Opened):
             raise VideoError(self.path, f"{name!r} is not an array: {error}") from None
 
     def _number(self, name: str) -> float:
-        with self._member(name, 0, "f8") as (_, member):
-            return float(np.frombuffer(self._bytes(member, 8), "<f8")[0])
+        with self._member(name, 0, None) as (_, dtype, member):
+            value = float(np.frombuffer(self._bytes(member, dtype.itemsize), dtype)[0])
+        if not 0 < value < np.inf:
+            raise VideoError(self.path, f"{name} must be a positive number; got {value}")
+        return value
 
     def _bytes(self, member: BinaryIO, count: int) -> bytes:
         data = member.read(count)
@@ -288,7 +309,7 @@ class Archive(Opened):
 
     def stored(self, first: int) -> Iterator[tuple[int, Frames]]:
         width, height = self.size
-        with self._member("frames", 4, "u1") as (_, member):
+        with self._member("frames", 4, "u1") as (_, _, member):
             for k in range(len(self.starts)):
                 data = self._bytes(member, width * height * 3)
                 if k >= first:
@@ -302,11 +323,11 @@ class Archive(Opened):
         if total * channels * 4 > MEMORY:
             raise VideoError(self.path, "more than 4 GiB of sound; read a part of it")
         samples = np.zeros((channels, total), np.float32)
-        with self._member("audio", 2, "f4") as (shape, member):
+        with self._member("audio", 2, "f4") as (shape, dtype, member):
             for row in samples:  # one channel after the other
                 skipped, there = min(first, shape[1]), max(0, min(total, shape[1] - first))
                 self._skip(member, 4 * skipped)
-                row[:there] = np.frombuffer(self._bytes(member, 4 * there), "<f4")
+                row[:there] = np.frombuffer(self._bytes(member, 4 * there), dtype)
                 self._skip(member, 4 * (shape[1] - skipped - there))
         if not np.isfinite(samples).all():
             raise VideoError(self.path, "its sound track holds NaN or infinity")

@@ -45,7 +45,7 @@ def windows(
         after: a clip for each sample, which it continues.
 
     Raises:
-        ValueError: lengths that cannot be, or clips that cannot be continued.
+        ValueError: lengths that cannot be, clips that cannot be continued, or a size beside clips, which have their own.
     """
     if window < 2:
         raise ValueError(f"window must be at least 2 frames, some seen and some drawn; got {window}")
@@ -62,10 +62,20 @@ def windows(
             f"{length} elements"
         )
     context, before, own = None, 0, []
+    size: dict[str, int] = {}
     if after is not None:
+        _sizeless(spec)
         own = [modality.shown(_still(item, modality.fps), place) for place, item in enumerate(after)]
+        sizes = sorted({clip.shape[1:3] for clip in own})
+        if len(sizes) > 1:
+            named = ", ".join(f"{height} x {width}" for height, width in sizes[:4])
+            raise ValueError(
+                f"clips of {named} pixels (height x width) cannot be continued together; bring them to one size"
+            )
         context = _context(codec, own, max(shared, length - new), patch)
         before = context.shape[1]
+        rows, columns = context.shape[-2:]
+        size = {"height": rows * codec.factor, "width": columns * codec.factor}
     total = before + new
     if total < length:
         length = total  # one window, of which none is shared
@@ -79,11 +89,22 @@ def windows(
         for row in _within(codec.decode_stream(states), codec.frames(before) if before else 0, frames):
             yield [Video(clip, modality.fps) for clip in row]
 
-    one = replace(spec, frames=codec.frames(length), seconds=None, window=None, overlap=None, rolling=False)
+    one = replace(
+        spec, frames=codec.frames(length), seconds=None, window=None, overlap=None, rolling=False, **size
+    )
     said = {"window": window, "overlap": asked}
     return Windows(
         one, length, min(shared, length - 1), total, play, said, context, rolling=spec.rolling, unit=patch
     )
+
+
+def _sizeless(spec: Any) -> None:
+    """Raises a ValueError where ``spec`` asks for a size beside clips that are continued."""
+    sized = [name for name in ("height", "width") if getattr(spec, name, None) is not None]
+    if sized:
+        raise ValueError(
+            f"what follows a clip has the clip's size at the model; leave out {' and '.join(sized)}, or draw a new clip"
+        )
 
 
 def _still(item: Any, fps: float) -> Any:

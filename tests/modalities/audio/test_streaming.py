@@ -106,6 +106,11 @@ def test_a_stream_is_written_to_a_file_while_it_is_drawn(model: Any, tmp_path: P
     stream.save(tmp_path / "long.flac", overwrite=True)
     with pytest.raises(ValueError, match="one file, for 2 samples"):
         model.stream(2, seconds=1.5, **IN_WINDOWS, **FEW).save(tmp_path / "two.wav")
+    with pytest.raises(ValueError, match=r"unknown suffix of audio files '\.aac'.*\.flac"):
+        stream.save(tmp_path / "long.aac")
+    assert not (tmp_path / "long.aac").exists()
+    (path,) = stream.save(tmp_path / "folder", suffix=".flac")
+    assert path.suffix == ".flac" and len(read(path)) == 12000
 
 
 def test_a_folder_of_streams_is_one_of_samples(model: Any, tmp_path: Path) -> None:

@@ -94,8 +94,22 @@ def test_a_set_that_is_not_held_in_memory_gives_the_same(folder: Path) -> None:
         read = open_data(folder, size=8, memory=0, **options)
         for a, b in zip(held.batch(range(len(held)))[0], read.batch(range(len(read)))[0], strict=True):
             assert a.frames.shape == b.frames.shape and a.fps == b.fps
-            if "fps" not in options:
-                assert np.array_equal(a.frames, b.frames)
+            assert np.array_equal(a.frames, b.frames)
+
+
+@pytest.mark.parametrize(("rate", "fps"), [(25.0, 8.0), (8.0, 25.0), (24.0, 23.976), (30.0, [7.0, 12.0])])
+def test_items_of_another_rate_are_the_same_from_memory_and_from_files(
+    tmp_path: Path, rate: float, fps: Any
+) -> None:
+    for k in range(2):
+        Video(numbered(25, k), rate).save(tmp_path / f"{k}.npz")
+    options: dict[str, Any] = {"fps": fps, "frames": 4, "crops": 5, "timing": True}
+    (held, told), (read, also) = (
+        data.batch(range(len(data)))
+        for data in (open_data(tmp_path, memory=m, **options) for m in (1 << 30, 0))
+    )
+    assert told == also and len(held) > 10
+    assert all(np.array_equal(a.frames, b.frames) for a, b in zip(held, read, strict=True))
 
 
 def test_several_rates_and_the_size_of_the_source(folder: Path) -> None:
@@ -132,8 +146,9 @@ def test_prompts_of_several_columns(archive: Path) -> None:
 
 def test_damaged_files_are_named(folder: Path) -> None:
     (folder / "left" / "bad.npz").write_bytes(b"no clip")
-    with pytest.raises(ValueError, match=r"bad\.npz"):
+    with pytest.raises(ValueError, match=r"bad\.npz: not a readable npz file") as caught:
         open_data(folder)
+    assert str(caught.value).count("bad.npz") == 1
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         assert len(open_data(folder, errors="skip")) == 4

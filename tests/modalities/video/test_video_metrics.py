@@ -42,6 +42,7 @@ from langevin.modalities.video.metrics import (
     warp_error,
     white_noise,
 )
+from langevin.modalities.video.modality import make
 
 DATA = Path(os.environ.get("LANGEVIN_DATA", Path(__file__).parents[4] / "shared" / "data")) / "video"
 FPS = 8.0
@@ -320,6 +321,27 @@ def test_evaluation_finds_copies_noise_and_stillness():
     assert still.row(row="samples")["motion"].value == 0 < still.row(row="real against real")["motion"].value
     with pytest.raises(ValueError, match="nothing else"):
         evaluate(samples, [*train, "a"])
+
+
+def test_few_clips_are_measured_without_distances_between_distributions():
+    made, real = ([film(seed=k) for k in range(a, b)] for a, b in ((0, 3), (10, 15)))
+    table = evaluate(
+        [*made, Failure("no")], real, labels=list("0101"), judge=lambda clips: ["0"] * len(clips)
+    )
+    own, theirs = table.row(row="samples", n=3), table.row(row="real")
+    assert own["failed"] == 1 and own["motion"].value > 0 and theirs["n"] == 5 and theirs["motion"].value > 0
+    assert "frechet" not in table.columns and "need 12 clips on each side" in table.caption
+    assert table.row(row="samples", features="judge")["accuracy"].value == 0.5
+    nothing = evaluate([Failure("no")], real).rows[0]
+    assert (nothing["n"], nothing["failed"]) == (0, 1) and "motion" not in nothing
+    assert evaluate(made, [film(seed=k) for k in range(20)]).columns == evaluate(made, real).columns
+
+
+def test_a_modality_compares_few_clips_with_as_many_pair_by_pair():
+    video, clips = make({}), [film(seed=k) for k in range(4)]
+    assert video.evaluate(clips, clips).row(measure="SSIM")["value"].value == 1
+    assert video.evaluate(clips[:3], clips).row(row="real")["n"] == 4
+    assert video.evaluate([*clips, Failure("no")], clips).row(row="samples")["failed"] == 1
 
 
 def test_description_needs_no_reference():

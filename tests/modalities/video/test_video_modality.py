@@ -11,7 +11,9 @@ from PIL import Image
 
 import langevin as lv
 from langevin.assembly import build_model
+from langevin.cli.main import main
 from langevin.core.rng import Stream
+from langevin.modalities.samples import read_manifest
 from langevin.modalities.video import givens
 from langevin.modalities.video.clip import Track, Video
 from langevin.modalities.video.files import read
@@ -287,12 +289,66 @@ class TestVerbs:
         with pytest.raises(ValueError, match="rolling is that of windows"):
             net.sample(1, steps=2, rolling=True)
 
+    def test_rolling_noise_records_what_it_does(self) -> None:
+        net = model(given=0.3, forcing=0.3)
+        how: dict[str, Any] = {"frames": 8, "window": 6, "overlap": 3, "rolling": True, "steps": 3}
+        seen: list[int] = []
+        made = net.sample(3, batch_size=2, watch=lambda step: seen.append(len(step.x)), **how)
+        assert made.run.sampler == "ddim" and "windows" not in made.run.options
+        assert made.run.options["rolling"] and made.run.network_rows == 3 * made.run.evaluations
+        assert seen == [2, 1] * made.run.evaluations
+        assert torch.allclose(made.state, net.sample(3, **how).state, atol=1e-4)
+        noisy = net.sample(1, sampler="ddpm", **how)
+        assert noisy.run.sampler == "ddpm" and not torch.allclose(noisy.state, made.state[:1], atol=1e-2)
+        with pytest.raises(ValueError, match="cannot follow 'heun'"):
+            net.sample(1, sampler="heun", **how)
+
+    @pytest.mark.parametrize("rolling", [False, True])
+    def test_what_follows_a_clip_has_its_size(self, rolling: bool) -> None:
+        net = model(given=0.3, forcing=0.3)
+        how = {"frames": 3, "window": 6, "overlap": 3, "steps": 2, "rolling": rolling}
+        with pytest.raises(ValueError, match="leave out height"):
+            net.extend(noise(5), height=64, **how)
+        net.modality.native = True
+        (longer,) = net.extend(noise(5, 24, 32), **how)
+        assert longer.frames.shape == (8, 24, 32, 3)
+        with pytest.raises(ValueError, match="16 x 16, 24 x 32 pixels"):
+            net.extend([noise(5, 24, 32), noise(5)], **how)
+
     def test_loops_see_every_cut(self) -> None:
         net = model()
         (loop,) = net.sample(1, steps=4, loop=True)
         assert len(loop) == 6
         with pytest.raises(ValueError, match="drawn at once"):
             net.sample(1, steps=2, loop=True, window=4)
+
+    @pytest.mark.parametrize("name", ["q.mpg", "q.m4v", "q.avi"])
+    def test_a_stream_to_what_is_not_written_is_refused_before_it_is_drawn(
+        self, tmp_path: Any, name: str
+    ) -> None:
+        seen: list[Any] = []
+        stream = model().stream(frames=9, window=6, steps=1, watch=seen.append, progress=False)
+        with pytest.raises(ValueError, match=r"unknown suffix of video files .*\.webm"):
+            stream.save(tmp_path / name)
+        assert not seen and not list(tmp_path.iterdir())
+        assert stream.save(tmp_path / "q.png") == [tmp_path / "q.png"] and len(read(tmp_path / "q.png")) == 9
+        (tmp_path / name).mkdir()
+        paths = [stream.save(tmp_path / folder, suffix=".npz")[0] for folder in (name, "v1.5")]
+        assert [len(read(path)) for path in paths] == [9, 9] and {path.suffix for path in paths} == {".npz"}
+
+    def test_the_format_is_that_which_is_asked_for(self, tmp_path: Any, capsys: Any) -> None:
+        model().save(tmp_path / "net")
+        ask = ["sample", str(tmp_path / "net"), "-n", "2", "--steps", "1", "--out", str(tmp_path / "o")]
+        assert main([*ask, "--format", "apng"]) == 0
+        clips = [read(tmp_path / "o" / entry["file"]) for entry in read_manifest(tmp_path / "o")["samples"]]
+        own = lv.load(tmp_path / "net").sample(2, steps=1, seed=0)
+        assert all(np.array_equal(a.frames, b.frames) for a, b in zip(clips, own, strict=True))
+        capsys.readouterr()
+        assert main(["evaluate", str(tmp_path / "o"), "--csv"]) == 0
+        assert main(ask) == 2 and "holds 2 samples" in capsys.readouterr().err
+        assert main([*ask, "--format", "avi"]) == 2 and "unknown format 'avi'" in capsys.readouterr().err
+        windows = [*ask[:-1], str(tmp_path / "long"), "--frames", "9", "--window", "6", "--format", "npz"]
+        assert main(windows) == 0 and len(list((tmp_path / "long").glob("*.npz"))) == 2
 
     def test_files_and_records(self, tmp_path: Any) -> None:
         samples = model().sample(2, steps=2, prompt=["a cat", "a dog"], seed=[3, 4], first=0)

@@ -3,6 +3,9 @@
 The noise of the controls is white, of the lengths and sizes of real clips. Beside the rows of the first features stand the
 mean motion, the flicker on the pixels that are static in all real clips (on each clip's own background, where no pixel is or
 sizes differ), and the warp residual.
+
+With fewer than 2 (k + 1) clips on a side distances between distributions say nothing: they are left out, and these last
+figures are given of both sides.
 """
 
 from __future__ import annotations
@@ -13,7 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from langevin.modalities.comparison import METRICS, check, compare
+from langevin.modalities.comparison import METRICS, check, compare, judged
 from langevin.modalities.statistics import Table, bootstrap
 from langevin.modalities.video.clip import Video
 from langevin.modalities.video.metrics.alone import MOST, describe, flicker, motion, static_pixels
@@ -59,8 +62,7 @@ def evaluate(
         seed: of the choice of real clips, the noise and the folds.
 
     Raises:
-        ValueError: fewer than 2 (k + 1) usable samples or real clips, labels that do not fit, a judge without labels, or
-            an unknown metric.
+        ValueError: labels that do not fit, a judge without labels, no real clips, or an unknown metric.
     """
     if reference is None:
         return describe(samples, seed)
@@ -71,6 +73,23 @@ def evaluate(
             raise ValueError(f"{name} must hold clips and nothing else")
     usable = [i for i, c in enumerate(samples) if isinstance(c, Video)]
     made = [samples[i] for i in usable]
+    real = reference if held_out is None else held_out
+    static = _static([*reference, *(held_out or ())])
+    if min(len(made), len(real)) < 2 * (k + 1):
+        rows: list[Any] = [
+            {"row": "samples", "n": len(made), "failed": len(samples) - len(made)},
+            {"row": "real", "n": len(real)},
+        ]
+        rows = [row | _motions(clips, static, seed) for row, clips in zip(rows, (made, real), strict=True)]
+        if names is not None and labels is not None and made:
+            rng = np.random.default_rng(seed)
+            noise = white_noise(len(made), rng, reference)
+            rows += judged(names, made, usable, list(labels), real, real_labels, noise, rng)
+        caption = (
+            f"{len(samples)} samples, of which {len(samples) - len(made)} failed, and {len(real)} real clips. Distances "
+            f"between distributions need {2 * (k + 1)} clips on each side and are left out. Intervals: 95 %."
+        )
+        return Table(rows, caption)
     extractors: Mapping[str, Extractor] = {
         "random features (3-D convolutions)": RandomConv3d(),
         "pixels": Pixels(),
@@ -93,8 +112,6 @@ def evaluate(
         seed=seed,
         noun="clips",
     )
-    real = reference if held_out is None else held_out
-    static = _static([*reference, *(held_out or ())])
     moving = {"samples": made, "real against real": real}
     first = table.rows[0]["features"]
     rows = [
