@@ -1,7 +1,9 @@
 """Text to clips: captions as mp4 files, a lossless copy of the first, and a page with players.
 
-python examples/text_to_clip.py                                     # video-sprites
-python examples/text_to_clip.py my/run/model --prompt "a red ball rolls" --frames 16
+What a caption leaves open, the model chooses.
+
+    python examples/text_to_clip.py                                     # video-sprites
+    python examples/text_to_clip.py my/run/model --prompt "a red ball rolls" --frames 16
 """
 
 import argparse

@@ -131,9 +131,9 @@ def test_the_loss_shows_what_is_given_clean_and_asks_for_the_rest(
     seen: list[Any] = []
     forward = model.network.forward
 
-    def spy(x_t: Any, t: Any, condition: Any = None, mask: Any = None) -> Any:
+    def spy(x_t: Any, t: Any, condition: Any = None, mask: Any = None, belief: Any = None) -> Any:
         seen.append((x_t, t, mask))
-        return forward(x_t, t, condition, mask)
+        return forward(x_t, t, condition, mask, belief)
 
     monkeypatch.setattr(model.network, "forward", spy)
     each, _ = model.loss(mols * 8, {}, lv.Stream.of(1, len(mols) * 8))
