@@ -119,8 +119,11 @@ def to_html(item: Any, *, alt: str = "") -> str:
         data = base64.b64encode(file.read_bytes()).decode()
     label = alt or f"a clip of {item.seconds:.2f} s"
     smooth = "image-rendering:pixelated;" if factor > 1 else ""
+    # a bar of controls would cover half of a tiny picture, where there is no sound to turn on
+    bare = factor > 1 and item.audio is None
+    handles = 'tabindex="0" onclick="this.paused?this.play():this.pause()"' if bare else "controls"
     return (
-        f'<video controls autoplay loop muted playsinline width="{clip.size[0]}" height="{clip.size[1]}" '
+        f'<video {handles} autoplay loop muted playsinline width="{clip.size[0]}" height="{clip.size[1]}" '
         f'style="{smooth}min-width:{SHOWN}px;max-width:100%;height:auto" aria-label="{escape(label)}" '
         f'title="{escape(f"{item.size[0]} x {item.size[1]} pixels, {len(item)} frames at {item.fps:g} fps")}" '
         f'src="data:video/mp4;base64,{data}"></video>'

@@ -40,6 +40,7 @@ def test_small_clips_are_enlarged_and_keep_their_colours(tmp_path):
     clip = Video(rng.integers(0, 2, (4, 32, 24, 3), dtype=np.uint8) * 200, 8)  # hard edges of colour
     html = to_html(clip)
     assert "image-rendering:pixelated" in html
+    assert " controls " not in html and "this.pause()" in html  # a bar would cover half of it
     assert 'width="96" height="128"' in html
     assert "min-width:128px" in html
     back = inside(html, tmp_path).frames[:, 1::4, 1::4]
