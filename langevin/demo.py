@@ -354,6 +354,25 @@ def _any(model: Any, info: ModelInfo, out: Path) -> list[Section]:
     ]
 
 
+def _scenes(model: Any, info: ModelInfo, out: Path) -> list[Section]:
+    kinds = ["dog bark", "sea waves", "clock tick", "helicopter", "chainsaw", "fire crackling"]
+    drawn = model.sample(len(kinds), label=kinds, seed=0)
+    drawn.save(out, overwrite=True)
+    loop = model.sample(1, label="fire crackling", loop=True, seed=1)
+    return [
+        Section(
+            "Environmental sounds",
+            f"{_sentence(info.summary)}. Some kinds are drawn better than others: the card has the figures of each.",
+            [_cards(drawn, kinds), Code(_code(info.name, '2, label="sea waves"'))],
+        ),
+        Section(
+            "A loop",
+            "`model.sample(label=…, loop=True)`: the beginning follows the end. Let it play twice.",
+            [_cards(loop, ["fire crackling"])],
+        ),
+    ]
+
+
 def _code(name: str, arguments: str) -> str:
     load = f'import langevin as lv\n\nmodel = lv.load("{name}")'
     return f'{load}\nmodel.sample({arguments}, seed=0).report("out.html")'
@@ -361,6 +380,7 @@ def _code(name: str, arguments: str) -> str:
 
 SHOWS: dict[str, Callable[[Any, ModelInfo, Path], list[Section]]] = {
     "audio-digits": _spoken,
+    "audio-scenes": _scenes,
     "image-digits": _digits,
     "image-shapes": _shapes,
     "image-emoji": _pictograms,
