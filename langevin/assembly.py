@@ -82,9 +82,12 @@ def _assembled(
     for leaf in by_leaf:
         if leaf not in modality.process.leaves:
             raise BuildError(f"parametrisation: {unknown('leaf', leaf, modality.process.leaves)}")
-    for kind in by_leaf.values() if by_leaf else (parametrisation,):
-        if kind not in PARAMETRISATIONS and not (by_leaf and kind is None):
-            raise BuildError(unknown("parametrisation", kind, PARAMETRISATIONS))
+    if not by_leaf and parametrisation not in PARAMETRISATIONS:
+        raise BuildError(unknown("parametrisation", parametrisation, PARAMETRISATIONS))
+    for leaf, kind in by_leaf.items():
+        allowed = modality.process.leaves[leaf].parametrisations
+        if kind is not None and kind not in allowed:
+            raise BuildError(unknown(f"parametrisation of {leaf}", kind, allowed))
     _check_targets(objective, modality.process)
     sampling = config.get("sampling") or {}
     if sampling.get("recall") and not network.recalls:

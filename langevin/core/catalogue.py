@@ -65,7 +65,12 @@ for registry, entries in {
         "image": conditioning.ImageEmbedder,
         "transformers-text": conditioning.TransformersTextEmbedder,
     },
-    BACKBONES: {"dit": backbones.DiT, "mmdit": backbones.MMDiT, "egnn": backbones.EGNN},
+    BACKBONES: {
+        "dit": backbones.DiT,
+        "mmdit": backbones.MMDiT,
+        "egnn": backbones.EGNN,
+        "ipa": backbones.IPA,
+    },
 }.items():
     for name, target in entries.items():  # type: ignore[attr-defined]
         registry.register(name)(target)

@@ -9,7 +9,7 @@ attention alone sees differences of positions, so that left and right would look
 nothing (atoms) have none.
 
 A backbone that moves points in space takes the leaf of the modality's points in place of the positions: it is not
-embedded, and what it answers is the points' displacement.
+embedded, and what it answers is the points' displacement. One that takes frames is given those of the tokens.
 
 The vector holds the time of every leaf's clock and the global part of the conditions; the context holds their
 sequences. A condition that is absent is its embedder's learned null.
@@ -170,9 +170,11 @@ class Network(nn.Module):
             mask: (B, L), True on real elements.
             belief: the last answer, for a network that ``recalls``.
         """
-        *inside, order = self._inside(x_t, t, condition, mask, belief)
-        ordered = {} if order is None else {"order": order}
-        return self._outside(self.backbone(*inside, **ordered), inside[1], inside[3], x_t)
+        *inside, order, frames = self._inside(x_t, t, condition, mask, belief)
+        more: dict[str, Any] = {} if order is None else {"order": order}
+        if frames is not None:
+            more["frames"] = frames
+        return self._outside(self.backbone(*inside, **more), inside[1], inside[3], x_t)
 
     def packed(self, batches: Sequence[tuple[Any, ...]]) -> list[Any]:
         """The outputs of batches of different shapes, whose tokens go through the backbone in one row
@@ -184,7 +186,7 @@ class Network(nn.Module):
         if not getattr(self.backbone, "packs", False):
             return [self(*batch) for batch in batches]
         insides = [self._inside(*batch) for batch in batches]
-        tokens, vectors, positions, masks, _, contexts, context_masks, orders = zip(*insides, strict=True)
+        tokens, vectors, positions, masks, _, contexts, context_masks, orders, _ = zip(*insides, strict=True)
         of_tokens = [per_token(vector) for vector in vectors]
         packing = Packing(*zip(*((*h.shape[:2], v.shape[1]) for h, v in zip(tokens, of_tokens, strict=True))))
         mask = context = context_mask = None
@@ -221,10 +223,10 @@ class Network(nn.Module):
         mask: Tensor | None = None,
         belief: Recalled | None = None,
     ) -> tuple[Any, ...]:
-        """What the backbone takes: tokens, vector, positions, mask, pairs, context, its mask, and the order of tokens.
+        """What the backbone takes: tokens, vector, positions, mask, pairs, context, its mask, order and frames of tokens.
 
         Raises:
-            ValueError: an order, for a backbone that takes none.
+            ValueError: an order, for a backbone that takes none, or no frames, for one that needs them.
         """
         tokens = self.tokeniser.tokens(x_t, mask)
         first = next(iter(tokens.values.values()))
@@ -262,7 +264,15 @@ class Network(nn.Module):
                     "choose another network, such as dit"
                 )
             order = order.expand(rows, -1)
-        return hidden, vector, positions, tokens.mask, pair, context, context_mask, order
+        frames = None
+        if getattr(self.backbone, "framed", False):
+            frames = tokens.frames
+            if frames is None:
+                raise ValueError(
+                    f"{type(self.backbone).__name__} sees tokens by their frames in space, and this modality gives none; "
+                    "choose another network, such as dit"
+                )
+        return hidden, vector, positions, tokens.mask, pair, context, context_mask, order, frames
 
     def _outside(self, out: Output, vector: Tensor, mask: Tensor | None, x_t: State) -> Any:
         """The answer by leaf of what the backbone gave; mask (B, N) of tokens."""

@@ -69,7 +69,7 @@ def believed(belief: Posterior) -> State:
         elif isinstance(leaf, Categorical):
             out[name] = leaf.probabilities
         elif leaf.x_t.ndim > 2 and leaf.x_t.shape[-2:] == (3, 3):
-            out[name] = leaf.x_t @ so3.exp(leaf.vector)
+            out[name] = so3.unrounded(torch.matmul)(leaf.x_t, so3.exp(leaf.vector.to(leaf.x_t)))
         else:
             out[name] = leaf.x_t + leaf.vector
     return out if isinstance(belief, dict) else out[""]

@@ -11,19 +11,36 @@ replaced by its Poisson dual, of which three images are exact to float64 below �
 
 from __future__ import annotations
 
+import functools
 import math
+from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from langevin.core.rng import Stream
 
-__all__ = ["exp", "igso3_angle", "igso3_log_density", "igso3_score", "log", "uniform"]
+__all__ = ["exp", "igso3_angle", "igso3_log_density", "igso3_score", "log", "uniform", "unrounded"]
 
 _SMALL = 1.0  # σ below which the Poisson dual is used
 _TERMS = 12  # e^{-12 · 13 / 2} at σ = 1: below float64
 
 
+def unrounded(compute: Callable[..., Any]) -> Callable[..., Any]:
+    """``compute`` outside autocast, under which products of matrices are rounded to half the digits: a rotation would no
+    longer be one. Its first tensor argument says on which device."""
+
+    @functools.wraps(compute)
+    def exact(*args: Any, **kwargs: Any) -> Any:
+        device = next(a.device.type for a in (*args, *kwargs.values()) if isinstance(a, Tensor))
+        with torch.autocast(device, enabled=False):
+            return compute(*args, **kwargs)
+
+    return exact
+
+
+@unrounded
 def exp(v: Tensor) -> Tensor:
     """Rotation vectors (…, 3) in radians to matrices (…, 3, 3), by Rodrigues' formula; smooth at 0."""
     angle = v.norm(dim=-1, keepdim=True)[..., None]

@@ -27,6 +27,10 @@ class Tokens:
         pair: (B, N, N, P) or None.
         order: (B, N) or (1, N), whole numbers: a token sees those whose number is not above its own, as frames those before
             them in causal attention; None where all see all.
+        frames: rotations (B, N, 3, 3) and translations (B, N, 3), which take a point u of a token's own axes to R u + t in
+            space; None where tokens have none. A backbone that takes them (``framed``) answers the same for frames that are
+            rotated and shifted together if values and pair are the same; vectors that are read out are then in the token's
+            own axes, and :meth:`Tokeniser.untokens` turns them into space, R u. Other backbones do not look at them.
     """
 
     values: dict[str, Tensor]
@@ -34,6 +38,7 @@ class Tokens:
     mask: Tensor | None = None
     pair: Tensor | None = None
     order: Tensor | None = None
+    frames: tuple[Tensor, Tensor] | None = None
 
 
 class Tokeniser(Protocol):

@@ -13,9 +13,11 @@ cfg_zero_star                classifier-free for flows, with optimised scale and
 autoguidance                 by a weaker version of the model
 compose                      several conditions at once, each with its weight
 classifier                   by the gradient of a log-probability of x_t or of x̂
+force                        up the gradient of a potential by x̂: a push that needs no pass through the network
 dynamic_threshold, static_…  clean estimates kept in the range of the data
 known                        the clean value of some elements is given: inpainting and its kin
 given                        the same, shown clean at time 0, for models that were trained so
+symmetry                     copies of a unit under a group of rotations, whatever the denoiser knows
 temperature                  beliefs about classes made sharper
 ============================ =================================================================================
 """
@@ -29,9 +31,11 @@ from langevin.core.guidance.classifier import Classifier, classifier
 from langevin.core.guidance.classifier_free import CFG, Contrast, cfg
 from langevin.core.guidance.composition import Composed, compose
 from langevin.core.guidance.cyclic import Cyclic
+from langevin.core.guidance.force import Force, force
 from langevin.core.guidance.given import Given, given
 from langevin.core.guidance.known import Known, known
 from langevin.core.guidance.projected import APG, apg
+from langevin.core.guidance.symmetry import Symmetry, symmetry
 from langevin.core.guidance.temperature import Temperature, temperature
 from langevin.core.guidance.thresholds import (
     DynamicThreshold,
@@ -49,7 +53,9 @@ GUIDANCE: dict[str, Callable[..., Any]] = {
     "classifier": classifier,
     "compose": compose,
     "dynamic_threshold": dynamic_threshold,
+    "force": force,
     "static_threshold": static_threshold,
+    "symmetry": symmetry,
     "temperature": temperature,
 }
 """Guidances by name, for configuration and the command line."""
@@ -65,12 +71,14 @@ __all__ = [
     "Contrast",
     "Cyclic",
     "DynamicThreshold",
+    "Force",
     "Given",
     "Guidance",
     "Guided",
     "Known",
     "Question",
     "StaticThreshold",
+    "Symmetry",
     "Temperature",
     "answer",
     "apg",
@@ -81,9 +89,11 @@ __all__ = [
     "classifier",
     "compose",
     "dynamic_threshold",
+    "force",
     "given",
     "guided",
     "known",
     "static_threshold",
+    "symmetry",
     "temperature",
 ]

@@ -82,6 +82,10 @@ class Guidance(ABC):
         """Raises a ValueError where the rule cannot guide this denoiser."""
         return
 
+    def process(self, inner: Denoiser) -> Process:
+        """How the states of the guided denoiser are noised: as those of the one inside, unless the rule changes it."""
+        return inner.process
+
     @abstractmethod
     def believe(self, inner: Denoiser, q: Question) -> tuple[list[Posterior], Memory]:
         """The guided beliefs under each of the question's conditions, and the memory."""
@@ -122,7 +126,7 @@ class Guided(Denoiser):
 
     @property
     def process(self) -> Process:  # type: ignore[override]
-        return self.denoiser.process
+        return self.guidance.process(self.denoiser)
 
     def __call__(
         self,
@@ -168,6 +172,9 @@ class Chain(Guidance):
         for rule in self.rules:
             denoiser = rule(denoiser)
         return denoiser
+
+    def process(self, inner: Denoiser) -> Process:
+        return self(inner).process
 
     def believe(self, inner: Denoiser, q: Question) -> tuple[list[Posterior], Memory]:
         return answer(self(inner), q)

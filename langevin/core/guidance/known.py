@@ -67,8 +67,12 @@ def _replaced(process: LeafProcess, leaf: Leaf, x_t: Tensor, value: Tensor, chos
     if isinstance(leaf, Point):
         return leaf.with_x(torch.where(shaped(chosen, leaf.x), value, leaf.x))
     if isinstance(leaf, Categorical):
-        sure = torch.full_like(leaf.logits, -torch.inf).scatter(-1, value.expand_as(x_t)[..., None], 0.0)
-        return Categorical(torch.where(shaped(chosen, leaf.logits), sure, leaf.logits))
+        value, classes = value.expand_as(x_t), leaf.logits.shape[-1]
+        there = (value < classes)[..., None]  # of a value that is itself masked nothing is known
+        sure = torch.full_like(leaf.logits, -torch.inf).scatter(
+            -1, value.clamp(max=classes - 1)[..., None], 0.0
+        )
+        return Categorical(torch.where(shaped(chosen, leaf.logits) & there, sure, leaf.logits))
     # the vector to the known value: an angle's lies in its own shape, a rotation's posterior knows its own
     angles = leaf.vector.shape == x_t.shape
     exact: Any = (

@@ -99,6 +99,11 @@ class LeafProcess(Process):
         return None
 
     @property
+    def parametrisations(self) -> tuple[str, ...]:
+        """Every ``kind`` of :meth:`posterior` that can be chosen by name."""
+        return ()
+
+    @property
     def targets(self) -> tuple[str, ...]:
         """Every ``kind`` of :meth:`loss` that can be chosen by name."""
         return ()

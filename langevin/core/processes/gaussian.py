@@ -72,6 +72,10 @@ class Gaussian(LeafProcess):
     order: ClassVar[int] = 4
 
     @property
+    def parametrisations(self) -> tuple[str, ...]:
+        return parametrisations.PARAMETRISATIONS
+
+    @property
     def target(self) -> str:
         """The velocity: of flow matching on :class:`~langevin.core.schedules.Linear`."""
         return "velocity"

@@ -25,6 +25,7 @@ import torch
 from torch import Tensor
 
 from langevin.core import so3
+from langevin.core.errors import unknown
 from langevin.core.posteriors import Tangent
 from langevin.core.processes.base import LeafProcess
 from langevin.core.rng import Stream
@@ -32,6 +33,8 @@ from langevin.core.schedules import VE, Linear, Schedule
 from langevin.core.times import Time, scales
 
 __all__ = ["IGSO3", "Geodesic", "Kernel", "Rotations"]
+
+KINDS = ("tangent", "rate")  # of the output
 
 
 class Kernel(Protocol):
@@ -105,6 +108,10 @@ class Rotations(LeafProcess):
     def schedule(self) -> Schedule:
         return self.kernel.schedule
 
+    @property
+    def parametrisations(self) -> tuple[str, ...]:
+        return KINDS
+
     def _sigma(self, t: Time, like: Tensor) -> Tensor:
         """σ_t, shaped to multiply (B, L)."""
         flat = like[..., 0, 0]
@@ -122,6 +129,7 @@ class Rotations(LeafProcess):
     def prior(self, like: Tensor, rng: Stream, mask: Tensor | None = None) -> Tensor:  # type: ignore[override]
         return self._frame(so3.uniform(like, rng.fold("noise")), mask)
 
+    @so3.unrounded
     def corrupt(  # type: ignore[override]
         self, x: Tensor, t: Time, rng: Stream, since: Time = 0.0, mask: Tensor | None = None
     ) -> Tensor:
@@ -129,12 +137,19 @@ class Rotations(LeafProcess):
         moved = self.kernel.noise(x, sigma_s, sigma_t, rng.fold("noise"))
         return self._frame(torch.where((sigma_s == sigma_t)[..., None, None], x, moved), mask)
 
+    @so3.unrounded
     def posterior(self, output: Tensor, x_t: Tensor, t: Time, kind: Any = None) -> Tangent:  # type: ignore[override]
         """The belief of a tangent (B, L, 3) in radians, or of a clean rotation (B, L, 3, 3).
 
+        Args:
+            kind: "rate" where the output is the tangent over σ_t, of one size at all times, so that errors of the tangent
+                vanish with the noise; "tangent" or None where it is the tangent itself.
+
         Raises:
-            ValueError: an output of another shape.
+            ValueError: an output of another shape, or an unknown kind.
         """
+        if kind is not None and kind not in KINDS:
+            raise ValueError(unknown("parametrisation of rotations", kind, KINDS))
         output = output.to(x_t.dtype)
         if output.shape == x_t.shape:
             return Tangent(self.kernel.target(output, x_t, self._sigma(t, x_t)), x_t)
@@ -143,8 +158,11 @@ class Rotations(LeafProcess):
                 f"the output for rotations must be tangents {(*x_t.shape[:-2], 3)} or matrices {tuple(x_t.shape)}, "
                 f"got {tuple(output.shape)}"
             )
+        if kind == "rate":
+            output = output * self._sigma(t, x_t)[..., None]
         return Tangent(output, x_t)
 
+    @so3.unrounded
     def update(  # type: ignore[override]
         self,
         x_t: Tensor,
@@ -169,6 +187,7 @@ class Rotations(LeafProcess):
             x_s = x_s @ so3.exp(tau[..., None] * z)
         return self._frame(torch.where((sigma_t == sigma_s)[..., None, None], x_t, x_s), mask)
 
+    @so3.unrounded
     def loss(  # type: ignore[override]
         self,
         posterior: Tangent,

@@ -15,6 +15,7 @@ from langevin.core import so3
 from langevin.core.analytic import JointMixtureDenoiser
 from langevin.core.posteriors import Tangent
 from langevin.core.processes import IGSO3, Geodesic, Product, Rotations
+from langevin.core.recall import believed
 from langevin.core.rng import Stream
 from langevin.core.samplers import Single
 from langevin.core.schedules import VE, Cosine, Linear
@@ -340,11 +341,42 @@ def test_padding_is_the_identity_and_without_influence(kernel: Any) -> None:
     assert torch.allclose(*losses)
 
 
+@kernels
+def test_a_rate_is_the_tangent_over_the_noise(kernel: Any) -> None:
+    process, x_t, rate = Rotations(kernel), rotations(2, 3), vectors(2, 3)
+    for t in (0.8, torch.tensor([0.3, 0.9]), torch.rand(2, 3)):
+        sigma = process._sigma(t, x_t)[..., None].expand(2, 3, 1)
+        found = process.posterior(rate, x_t, t, "rate").vector
+        assert torch.allclose(found, rate * sigma, atol=1e-7)
+        assert torch.equal(process.posterior(rate, x_t, t, "tangent").vector, rate)
+
+
 def test_wrong_outputs_and_a_rising_grid_from_data_are_refused() -> None:
     process, x = Rotations(), rotations(2, 3)
     with pytest.raises(
         ValueError, match=r"must be tangents \(2, 3, 3\) or matrices \(2, 3, 3, 3\), got \(2, 3, 4\)"
     ):
         process.posterior(torch.zeros(2, 3, 4), x, 0.5)
+    with pytest.raises(ValueError, match="did you mean 'rate'"):
+        process.posterior(vectors(2, 3), x, 0.5, "rates")
     with pytest.raises(ValueError, match="begin the rising grid above 0"):
         process.update(x, Tangent(vectors(2, 3), x), 0.0, 0.5, Stream.of(0, 2))
+
+
+@kernels
+def test_nothing_is_rounded_where_networks_compute_in_half_precision(kernel: Any) -> None:
+    """Autocast rounds products of matrices; training draws its states inside it."""
+    process, x, rng = Rotations(kernel), rotations(4, 6).float(), Stream.of(0, 4)
+
+    def all_of_it() -> list[Tensor]:
+        x_t = process.corrupt(x, 0.4, rng)
+        belief = process.posterior(x, x_t, 0.4)
+        moved = process.update(x_t, belief, 0.4, 0.1, rng, eta=1.0)
+        seen = believed(Tangent(belief.vector, x_t))
+        return [x_t, moved, seen, process.loss(belief, x, x_t, 0.4, rng)]  # type: ignore[list-item]
+
+    plain = all_of_it()
+    with torch.autocast("cpu", torch.bfloat16):
+        assert (x @ x).dtype == torch.bfloat16
+        cast = all_of_it()
+    assert all(torch.equal(a, b) for a, b in zip(plain, cast, strict=True))
