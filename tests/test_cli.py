@@ -44,6 +44,8 @@ LIGHT: list[tuple[list[str], int, str]] = [
     (["smaple"], 2, "unknown command 'smaple'; did you mean 'sample'?"),
     (["--verison"], 2, "unknown flag '--verison'; did you mean '--version'?"),
     (["sample"], 2, "which model?"),
+    (["plan"], 2, "which contig?"),
+    (["plan", "A10-25/0B1"], 2, "a chain break is '/0 '"),
     (["sample", "no-such-model"], 2, "unknown model 'no-such-model'"),
     (["sample", "--promt", "x"], 2, "unknown flag '--promt'; did you mean '--prompt'?"),
     (

@@ -79,7 +79,7 @@ def _command(name: str) -> Callable[[list[str]], int]:
 
 
 def _help() -> str:
-    rows = {**COMMANDS, **dict.fromkeys(extensions.commands(), "added by another package")}
+    rows = {**COMMANDS, **{name: extensions.summary(name) for name in extensions.commands()}}
     width = max(map(len, rows))
     return "\n".join(
         [

@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from langevin.core.times import Times
     from langevin.core.tokens import Tokens
 
-__all__ = ["Autoencoder", "Failure", "Modality", "NoSpec", "Plugin", "Run", "Samples", "Table"]
+__all__ = ["Autoencoder", "Command", "Failure", "Modality", "NoSpec", "Plugin", "Run", "Samples", "Table"]
 
 
 @dataclass(frozen=True)
@@ -437,6 +437,30 @@ class Autoencoder(Protocol):
 
 
 @dataclass(frozen=True)
+class Command:
+    """A subcommand that a modality adds to the command line.
+
+    Attributes:
+        name: what follows ``langevin``; not one of the command line's own.
+        summary: one line for help.
+        words: what the arguments that are no flags are called in help.
+        spec: a dataclass whose fields are the flags, every field with a default; as of :attr:`Modality.spec`.
+        read: (words, an instance of ``spec``) -> what is asked for. A ValueError is a mistake of usage, exit code 2;
+            it should come at once, so nothing heavy is imported here.
+        run: what ``read`` gave -> the text that is printed.
+        more: examples and explanations, below the flags in help.
+    """
+
+    name: str
+    summary: str
+    words: str
+    spec: type
+    read: Callable[[Sequence[str], Any], Any]
+    run: Callable[[Any], str]
+    more: str = ""
+
+
+@dataclass(frozen=True)
 class Plugin:
     """A modality as the command line and model folders find it, described without importing what it needs.
 
@@ -455,6 +479,7 @@ class Plugin:
         suffixes: of the files that are known to be of this modality by their names, lower case.
         written: the modality's :attr:`Modality.written`: the formats that ``langevin sample`` offers.
         own: keys of a modality's settings that follow from the data even where a training begins from another model.
+        commands: subcommands of the command line.
     """
 
     name: str
@@ -469,3 +494,4 @@ class Plugin:
     suffixes: tuple[str, ...] = ()
     written: tuple[str, ...] = ()
     own: tuple[str, ...] = ()
+    commands: tuple[Command, ...] = ()

@@ -26,6 +26,9 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from langevin.modalities.turning import FADE, HALF, LIGHT, contour, middle, oriented, shrunk
+from langevin.modalities.turning import rgb as _rgb
+
 if TYPE_CHECKING:
     from PIL.Image import Image
     from rdkit.Chem import Mol
@@ -50,17 +53,13 @@ TINTS = ("#17a2a2", "#e0a021", "#b65fcf", "#7fae2a")  # of carbon in the second 
 THINNER = (1.0, 0.6, 0.52)  # the sticks of a single, double and triple bond
 ASIDE = (0.0, 0.125, 0.17)  # from the axis to the outer sticks, Å
 FAINT = (0.45, 184)  # kept atoms beside new ones: how much of a grey they have
-FADE = 0.3  # of what is far
 STICK, THIN = 0.115, 0.13  # radii of bonds with balls and without, Å
 LINE, ION = 0.04, 0.45  # radii of a pocket's bonds and metals, Å
 WALL = "#a9adb5"  # of a pocket's carbons
 AROUND = 3.5  # Å of the pocket that are seen beside the ligand
 SMALLEST = 2.1  # Å from the centre to the edge at least: methane does not fill a card
-TILT = (-0.42, 0.30)  # turns about x and y, radians: a flat molecule is seen from a little above and aside
 REACH = 2.9  # Å within which atoms shade each other
 NEAR = 10  # how many of them count
-LIGHT = np.array([-0.42, 0.58, 0.70], dtype=np.float32)
-HALF = np.array([-0.23, 0.31, 0.92], dtype=np.float32)  # between the light and the reader
 
 
 @dataclass(frozen=True, eq=False)
@@ -118,7 +117,7 @@ class Scene:
         if not np.isfinite(places).all():
             raise ValueError("has coordinates that are not finite")
         first = slice(0, starts[1]) if starts[1] else slice(None)
-        places = _turned(places, places[first], np.where(numbers[first] > 1, 3.0, 1.0))
+        places = oriented(places, places[first], np.where(numbers[first] > 1, 3.0, 1.0))
         from langevin.modalities.molecule.kept import kept_atoms
 
         table, alone = GetPeriodicTable(), len(parts) == 1
@@ -132,7 +131,7 @@ class Scene:
             _tint(colours, numbers, ~old, TINTS[0])
             share, grey = FAINT
             colours[old] = ((1 - share) * colours[old] + share * grey).astype(np.uint8)
-        places = places - _middle(places)
+        places = places - middle(places)
         radius = max(SMALLEST, float((np.linalg.norm(places, axis=1) + radii).max()) * 1.03)
         return Scene(
             numbers,
@@ -172,8 +171,8 @@ class Scene:
         joined = joined[(joined >= 0).all(1)]
         lines = np.column_stack([joined, np.ones(len(joined), np.int64)])
         every = np.concatenate([places, pocket.positions[near].astype(np.float64)])
-        every = _turned(every, places, np.where(numbers > 1, 3.0, 1.0))
-        every = every - _middle(every[: len(numbers)])
+        every = oriented(every, places, np.where(numbers > 1, 3.0, 1.0))
+        every = every - middle(every[: len(numbers)])
         both = np.concatenate([bonds, lines])
         metal = pocket.roles[near] == Role.METAL
         walls = np.array([_rgb(WALL)] * len(near), dtype=np.float64).reshape(-1, 3)
@@ -275,37 +274,6 @@ def _tint(colours: NDArray[np.uint8], numbers: NDArray[np.int64], mine: NDArray[
     colours[mine & (numbers == 1)] = (0.35 * strong + 0.65 * 240).astype(np.uint8)
 
 
-def _rgb(colour: str) -> tuple[int, int, int]:
-    return int(colour[1:3], 16), int(colour[3:5], 16), int(colour[5:7], 16)
-
-
-def _turned(places: NDArray[Any], judged: NDArray[Any], weights: NDArray[Any]) -> NDArray[Any]:
-    """Positions with the longest axis of ``judged`` across and the shortest towards the reader, then tilted.
-
-    A rotation, so that handedness stays; the signs of the axes go by skewness, so that a molecule looks the
-    same wherever it lies.
-    """
-    centred = judged - np.average(judged, axis=0, weights=weights)
-    _, axes = np.linalg.eigh((centred * weights[:, None]).T @ centred)
-    axes = axes[:, ::-1]  # longest first
-    skew = weights @ (centred @ axes) ** 3
-    axes = axes * np.where(skew < -1e-6, -1, 1)
-    axes[:, 2] *= np.sign(np.linalg.det(axes))
-    (sx, cx), (sy, cy) = ((np.sin(angle), np.cos(angle)) for angle in TILT)
-    about_x = np.array([[1, 0, 0], [0, cx, -sx], [0, sx, cx]])
-    about_y = np.array([[cy, 0, sy], [0, 1, 0], [-sy, 0, cy]])
-    return (places - places.mean(0)) @ axes @ (about_x @ about_y).T
-
-
-def _middle(places: NDArray[Any]) -> NDArray[Any]:
-    """About the centre of the smallest sphere around all (M. Bădoiu, K. Clarkson, 2003: steps to the farthest)."""
-    centre = (places.min(0) + places.max(0)) / 2
-    for step in range(2, 60):
-        away = places - centre
-        centre = centre + away[np.einsum("ij,ij->i", away, away).argmax()] / step
-    return centre
-
-
 def _aside(places: NDArray[Any], bonds: NDArray[np.int64]) -> Floats:
     """(m, 3) across each multiple bond, in the plane of its neighbours."""
     out = np.zeros((len(bonds), 3))
@@ -334,8 +302,6 @@ def render(scene: Scene, size: int = 160, detail: int = 2) -> Image:
         size: pixels of a side.
         detail: samples of a pixel along each side.
     """
-    from PIL import Image
-
     side = size * detail
     ticks = ((np.arange(side, dtype=np.float32) + 0.5) / side * 2 - 1) * np.float32(scene.radius)
     depth = np.full((side, side), -np.inf, dtype=np.float32)
@@ -372,23 +338,8 @@ def render(scene: Scene, size: int = 160, detail: int = 2) -> Image:
     rows, columns = np.nonzero(seen)
     points = np.stack([ticks[columns], -ticks[rows], depth[seen]], 1)
     samples = np.zeros((side, side, 4), dtype=np.float32)
-    samples[seen] = _lit(scene, sticks, points, part[seen], _contour(depth, detail)[seen])
-    rgba = np.zeros((size, size, 4), dtype=np.float32)
-    for i, j in np.ndindex(detail, detail):
-        rgba += samples[i::detail, j::detail] / detail**2
-    rgba[..., :3] /= np.maximum(rgba[..., 3:], 1e-6)
-    return Image.fromarray((rgba.clip(0, 1) * 255 + 0.5).astype(np.uint8), "RGBA")
-
-
-def _contour(depth: Floats, width: int) -> Floats:
-    """How much something in front stands out around each pixel, 0 to 1."""
-    step = max(1, round(width * 0.7))
-    front = depth
-    for axis in (0, 1):
-        for shift in (-step, step):
-            front = np.maximum(front, np.roll(depth, shift, axis))
-    with np.errstate(invalid="ignore"):
-        return ((front - depth - 0.25) / 0.5).clip(0, 1)  # NaN far from all
+    samples[seen] = _lit(scene, sticks, points, part[seen], contour(depth, detail)[seen])
+    return shrunk(samples, detail)
 
 
 def _neighbours(scene: Scene, ends: NDArray[np.int64]) -> NDArray[np.int64]:

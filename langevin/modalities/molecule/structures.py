@@ -9,17 +9,12 @@ What is settled on reading, and counted so that it can be told:
     hydrogens, deuterium    left out
     unknown elements        left out
 
-A file is a stranger's: its size, before and after unpacking, and its number of atoms are limited, lines that were cut
-off are errors, and whatever else a parser stumbles over becomes a ValueError with the file's name.
+Limits and errors are those of :mod:`~langevin.modalities.structure_files`, with the file's name.
 """
 
 from __future__ import annotations
 
 import functools
-import gzip
-import io
-import warnings
-import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,16 +23,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from langevin import optional
-from langevin.core.errors import unknown
 from langevin.modalities.molecule.atoms import REACH
 from langevin.modalities.molecule.residues import WATERS
+from langevin.modalities.structure_files import SUFFIXES, Parsed, format_of, parse, read_text
 
 __all__ = ["SUFFIXES", "Residue", "Structure", "find", "read_structure"]
-
-SUFFIXES = {".pdb": "pdb", ".ent": "pdb", ".cif": "mmcif", ".mmcif": "mmcif"}
-MOST_BYTES = 256 << 20  # of the text
-MOST_ATOMS = 500_000  # of all models; Biopython takes some 15 µs for each
 
 
 @dataclass(frozen=True, eq=False)
@@ -83,7 +73,7 @@ class Structure:
         models: how many the file has.
         hydrogens: how many were left out, of the first model.
         strange: how many atoms of unknown elements were left out.
-        unresolved: (chain, number) of residues that REMARK 465 of a PDB file says were not seen.
+        unresolved: (chain, number) of residues that the file says were not seen.
     """
 
     source: str
@@ -101,19 +91,9 @@ def read_structure(path: str | Path) -> Structure:
         FileNotFoundError: no such file.
         ValueError: another suffix, a file that is too large, cut off, empty, or not what its name says.
     """
-    path = Path(path)
-    suffixes = [suffix.lower() for suffix in path.suffixes]
-    packed = suffixes[-1:] == [".gz"]
-    suffix = "".join(suffixes[-2:-1] if packed else suffixes[-1:])
-    if suffix not in SUFFIXES:
-        raise ValueError(f"{path}: {unknown('suffix of a structure', suffix or path.name, SUFFIXES)}")
-    if not path.is_file():
-        raise FileNotFoundError(f"no file {str(path)!r}")
-    optional.biopython()
+    path, format = Path(path), format_of(path)
     try:
-        text = _text(path, packed)
-        structure, models = _of_pdb(text) if SUFFIXES[suffix] == "pdb" else _of_mmcif(text)
-        return _first_model(path.name, structure, models)
+        return _first_model(path.name, parse(read_text(path), format))
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from None
 
@@ -159,96 +139,18 @@ def _listed(residues: Sequence[Residue], most: int = 20) -> str:
     return ", ".join(residue.label for residue in residues[:most]) + more
 
 
-def _text(path: Path, packed: bool) -> str:
-    """The text of a file, never more of it than is allowed."""
-    try:
-        with (gzip.open if packed else open)(path, "rb") as file:
-            data = file.read(MOST_BYTES + 1)
-    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
-        raise ValueError(f"the archive is damaged or cut off ({error})") from None
-    if len(data) > MOST_BYTES:
-        raise ValueError(f"holds more than {MOST_BYTES >> 20} MiB of text")
-    if b"\0" in data[:4096]:
-        raise ValueError("is not a text file")
-    text = data.decode("utf-8", "replace")
-    if not text.strip():
-        raise ValueError("is empty")
-    return text
-
-
-def _of_pdb(text: str) -> tuple[Any, int]:
-    """Biopython's structure and the number of models; the coordinates after the first model are not parsed."""
-    from Bio.PDB.PDBParser import PDBParser
-
-    kept, models, atoms, over = [], 0, 0, False
-    for place, line in enumerate(text.splitlines(), 1):
-        record = line[:6]
-        models += record == "MODEL "
-        if record in ("ATOM  ", "HETATM"):
-            if over:
-                continue
-            atoms += 1
-            if len(line.rstrip()) < 54:
-                raise ValueError(f"line {place} is cut off: {line.strip()!r:.80}")
-        elif record not in ("MODEL ", "ENDMDL", "TER   ") and atoms:
-            continue  # ANISOU, CONECT and the like
-        over = over or record == "ENDMDL"
-        kept.append(line + "\n")
-    if not atoms:
-        raise ValueError("has no ATOM or HETATM records")
-    if atoms > MOST_ATOMS:
-        raise ValueError(f"has {atoms} atoms; at most {MOST_ATOMS} are read")
-    return _parsed(PDBParser(PERMISSIVE=True, QUIET=True), "".join(kept)), max(models, 1)
-
-
-def _of_mmcif(text: str) -> tuple[Any, int]:
-    from Bio.PDB.MMCIFParser import MMCIFParser
-
-    if "_atom_site." not in text:
-        raise ValueError("has no _atom_site, so no coordinates")
-    atoms = text.count("\nATOM") + text.count("\nHETATM")
-    if atoms > MOST_ATOMS:
-        raise ValueError(f"has {atoms} atoms; at most {MOST_ATOMS} are read")
-    structure = _parsed(MMCIFParser(QUIET=True), text)
-    return structure, max(len(structure), 1)
-
-
-def _parsed(parser: Any, text: str) -> Any:
-    """What a parser makes of a text; its stumbling, of whatever kind, is a ValueError."""
-    from Bio.PDB.PDBExceptions import PDBConstructionException
-
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        try:
-            return parser.get_structure("", io.StringIO(text))
-        except IndexError:
-            raise ValueError("is cut off: a row of its atoms lacks columns") from None
-        except KeyError as error:
-            raise ValueError(f"lacks {error.args[0] if error.args else 'a column'}") from None
-        except (
-            PDBConstructionException, ValueError, TypeError, AttributeError, StopIteration, RuntimeError
-        ) as error:  # fmt: skip
-            raise ValueError(
-                f"cannot be read as a structure ({str(error) or type(error).__name__:.200})"
-            ) from None
-
-
-def _first_model(source: str, structure: Any, models: int) -> Structure:
+def _first_model(source: str, parsed: Parsed) -> Structure:
     counts = {"hydrogens": 0, "strange": 0}
     residues = []
-    for chain in next(iter(structure), ()):
+    for chain in next(iter(parsed.structure), ()):
         for entry in chain:
             residue = _residue(_word(chain.id), _one_of(entry), counts)
             if len(residue.names):
                 residues.append(residue)
     if not residues:
         raise ValueError("has no heavy atoms")
-    unseen = frozenset(
-        (str(row.get("chain") or "").strip(), int(row["ssseq"]))
-        for row in (structure.header or {}).get("missing_residues", ())
-        if row.get("ssseq") is not None
-    )
-    return Structure(source, tuple(residues), models, **counts, unresolved=unseen)
+    unseen = frozenset((row.chain, row.number) for row in parsed.missing)
+    return Structure(source, tuple(residues), parsed.models, **counts, unresolved=unseen)
 
 
 def _one_of(entry: Any) -> Any:

@@ -15,9 +15,7 @@ keyboard's focus is there. A page holds as many molecules as one likes; the scri
 
 from __future__ import annotations
 
-import functools
 import io
-import json
 import math
 from collections.abc import Sequence
 from dataclasses import replace
@@ -30,6 +28,7 @@ import numpy as np
 from langevin.modalities.base import Failure
 from langevin.modalities.molecule.scene import LINE, Scene, render
 from langevin.modalities.sheets import box
+from langevin.modalities.turning import element, script
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -41,6 +40,7 @@ else:
 
 __all__ = ["depict", "picture", "superpose", "to_html"]
 
+SCRIPT = Path(__file__).with_name("viewer.js")
 STILL = 288  # pixels of the still picture of a viewer; the drawn one is as sharp as the screen
 
 
@@ -138,19 +138,15 @@ def to_html(
     render(scene, STILL).save(buffer, format="WEBP", quality=84, method=4)
     names = " over ".join(_composition(mol) for mol in [item, *over])
     plain = _plain(scene) if pocket is None else _plain_inside(scene, pocket)
-    data = json.dumps(plain, ensure_ascii=False, separators=(",", ":"))
-    data = data.replace("&", "&amp;").replace("'", "&#39;").replace("<", "&lt;")
     label = (
         f"{names} in three dimensions; arrow keys turn, plus and minus zoom, L labels, H hydrogens, 0 resets"
     )
-    tag, scripts = "molecule-view", _script()
+    tag, scripts = "molecule-view", script("molecule-view", SCRIPT)
     if pocket is not None:
-        tag, scripts = "pocket-view", _script() + _script("viewer_pocket.js", "pocket-view")
+        tag = "pocket-view"
+        scripts += script(tag, SCRIPT.with_name("viewer_pocket.js"), frame=False)
         label += ", P shows and hides the pocket"
-    return (
-        f'{scripts}<{tag} style="display:block;width:100%" aria-label="{escape(label)}" data-scene=\'{data}\'>'
-        f"{picture_html(buffer.getvalue(), names)}</{tag}>"
-    )
+    return element(tag, label, plain, picture_html(buffer.getvalue(), names), scripts)
 
 
 def superpose(mol: Mol, onto: Mol) -> tuple[Mol, float]:
@@ -323,9 +319,3 @@ def _composition(mol: Mol) -> str:
     copy = Chem.Mol(mol)
     copy.UpdatePropertyCache(strict=False)
     return str(CalcMolFormula(copy))
-
-
-@functools.cache
-def _script(file: str = "viewer.js", name: str = "molecule-view") -> str:
-    source = Path(__file__).with_name(file).read_text(encoding="utf-8")
-    return f'<script data-once="{name}">{source}</script>'

@@ -18,13 +18,12 @@ customElements.get('pocket-view') || customElements.define('pocket-view', class 
     this.whole = { atoms: this.atoms, sticks: this.sticks };
   }
 
-  write(pen, scale, sharp, hides) { super.write(pen, scale, sharp, atom => atom.silent || hides(atom)); }
+  unnamed(atom) { return atom.silent || super.unnamed(atom); }
 
-  on_keydown(event) {
-    if (event.key.toLowerCase() !== 'p' || event.ctrlKey || event.metaKey || event.altKey) { super.on_keydown(event); return; }
-    event.preventDefault();
-    this.start();
-    Object.assign(this, this.atoms === this.whole.atoms ? this.ligand : this.whole);
-    this.later();
+  moves() {
+    return { ...super.moves(), p: () => {
+      Object.assign(this, this.atoms === this.whole.atoms ? this.ligand : this.whole);
+      this.later();
+    } };
   }
 });

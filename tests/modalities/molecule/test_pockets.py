@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from rdkit import Chem
 
-from langevin.modalities.molecule import structures
+from langevin.modalities import structure_files
 from langevin.modalities.molecule.bound import read_ligand
 from langevin.modalities.molecule.pockets import Pocket, Role, read_pocket
 from langevin.modalities.molecule.residues import LETTERS, OTHER, RESIDUES, SIDE_CHAINS, type_of
@@ -309,10 +309,10 @@ def test_no_cut_gives_anything_but_a_structure_or_a_reason(tmp_path: Path, kind:
 
 def test_sizes_are_limited(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = write(tmp_path, SITE)
-    monkeypatch.setattr(structures, "MOST_ATOMS", 20)
-    with pytest.raises(ValueError, match="has 21 atoms; at most 20"):
+    monkeypatch.setattr(structure_files, "MOST_ATOMS", 20)
+    with pytest.raises(ValueError, match="has 21 atoms or more; at most 20"):
         read_structure(path)
-    monkeypatch.setattr(structures, "MOST_BYTES", 100_000)
+    monkeypatch.setattr(structure_files, "MOST_BYTES", 100_000)
     bomb = tmp_path / "bomb.pdb.gz"
     bomb.write_bytes(gzip.compress(b" " * 10_000_000))
     with pytest.raises(ValueError, match="more than"):
