@@ -46,6 +46,7 @@ __all__ = [
     "soundfile",
     "status",
     "tensorboard",
+    "tmtools",
     "torchaudio",
     "torchmetrics",
     "transformers",
@@ -126,6 +127,7 @@ vina = Package("vina", "vina", "Vina's scores", beside=("meeko", "gemmi"))
 meeko = Package("meeko", "meeko", "Vina's scores", beside=("vina", "gemmi"))
 posebusters = Package("posebusters", "posebusters", "PoseBusters' tests of molecules")
 biopython = Package("Bio", "biopython", "protein structures")
+tmtools = Package("tmtools", "tmtools", "TM-scores of proteins")
 matplotlib = Package("matplotlib", "matplotlib", "figures")
 scipy = Package("scipy", "scipy", "optimisation and statistics")
 tensorboard = Package("tensorboard", "tensorboard", "training curves")

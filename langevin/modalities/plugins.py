@@ -25,6 +25,7 @@ OWN = {
     "image": "langevin.modalities.image.plugin",
     "molecule": "langevin.modalities.molecule.plugin",
     "pocket": "langevin.modalities.molecule.binding_plugin",
+    "protein": "langevin.modalities.protein.plugin",
     "video": "langevin.modalities.video.plugin",
 }
 

@@ -1,0 +1,98 @@
+r"""Rigid residues whose peptide bonds are closed.
+
+Where real residues are made rigid, or a network has drawn them, the lengths and angles of the bonds between them are a
+little off: N–CA–C of real residues varies by 3°, which moves C and N by .04 Å each, and lengths of C–N vary by .014 Å. So
+frames are moved to the nearest minimum of
+
+    E = Σ_atoms |a − a⁰|² / s_a²  +  Σ_bonds Σ_k (d_k − d_k⁰)² / s_k²
+
+with N, CA and C of every residue, a⁰ where they were, and four distances over each bond between i and i + 1: C–N, CA–N and
+C–CA (which fix the two angles) and CA–CA (which makes the bond planar). d⁰ are those of a trans bond, or of a cis bond
+where CA–CA is nearer to it. E is quadratic but for the turns, so that a few dozen steps of Adam (Kingma & Ba, 2015) reach
+the minimum; chains of a batch do not see each other.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+from langevin.core import so3
+from langevin.modalities.protein.rigid import C_N, C_N_CA, CA_C, CA_C_N, N_CA, ideal_atoms
+
+__all__ = ["closed"]
+
+CIS_BELOW = 3.4  # Å of CA–CA
+STEPS, RATE = 60, 0.02
+_ATOMS = 0.06  # s_a, Å
+_BONDS = (0.008, 0.02, 0.02, 0.02)  # s_k, Å, of C–N, CA–N, C–CA and CA–CA
+
+
+def _across(a: float, b: float, angle: float) -> float:
+    """The distance of the ends of two bonds that make an angle in degrees."""
+    return math.sqrt(a * a + b * b - 2 * a * b * math.cos(math.radians(angle)))
+
+
+CA_N, C_CA = _across(CA_C, C_N, CA_C_N), _across(C_N, N_CA, C_N_CA)
+TRANS, CIS = 3.80, 2.95
+
+
+@torch.enable_grad()
+def closed(
+    rotations: Tensor,
+    ca: Tensor,
+    follows: Tensor,
+    target: Tensor | None = None,
+    fixed: Tensor | None = None,
+    steps: int = STEPS,
+) -> tuple[Tensor, Tensor]:
+    """Frames near the given ones with closed peptide bonds.
+
+    Args:
+        rotations: (n, 3, 3).
+        ca: (n, 3), Å.
+        follows: (n,) bool, whether a residue is bound to the one before; chains may stand one after another.
+        target: atoms N, CA, C (n, 3, 3) to stay near to; those of the frames when None.
+        fixed: (n,) bool, residues that do not move; none when None.
+        steps: of the minimisation.
+
+    Returns:
+        Rotations and CA, in the dtype of the given ones, without gradients.
+    """
+    first, second = torch.nonzero(follows)[:, 0] - 1, torch.nonzero(follows)[:, 0]
+    start_r, start_x = rotations.detach().double(), ca.detach().double()
+    goal = ideal_atoms(start_r, start_x) if target is None else target.detach().double()
+    apart = (start_x[second] - start_x[first]).norm(dim=-1)
+    wanted = torch.stack(
+        [torch.full_like(apart, d) for d in (C_N, CA_N, C_CA)]
+        + [torch.where(apart < CIS_BELOW, torch.full_like(apart, CIS), torch.full_like(apart, TRANS))]
+    )
+    scale = torch.tensor(_BONDS, dtype=torch.float64, device=ca.device)[:, None]
+    moves = torch.ones(len(ca), 1, dtype=torch.float64, device=ca.device)
+    if fixed is not None:
+        moves = moves * (~fixed)[:, None]
+    turn, shift = torch.zeros_like(start_x).requires_grad_(), torch.zeros_like(start_x).requires_grad_()
+
+    def frames() -> tuple[Tensor, Tensor]:
+        # shifts in a residue's own axes: Adam scales each coordinate, and what it finds must not depend on how they lie
+        moved = (start_r * (shift * moves)[..., None, :]).sum(-1)
+        return start_r @ so3.exp(turn * moves), start_x + moved
+
+    adam = torch.optim.Adam([turn, shift], lr=RATE)
+    decay = torch.optim.lr_scheduler.CosineAnnealingLR(adam, steps)
+    for _ in range(steps):
+        atoms = ideal_atoms(*frames())
+        n, x, c = atoms.unbind(1)
+        found = torch.stack(
+            [(p[first] - q[second]).norm(dim=-1) for p, q in ((c, n), (x, n), (c, x), (x, x))]
+        )
+        energy = ((atoms - goal) / _ATOMS).square().sum() + ((found - wanted) / scale).square().sum()
+        adam.zero_grad()
+        energy.backward()  # type: ignore[no-untyped-call]
+        adam.step()
+        decay.step()
+    with torch.no_grad():
+        moved, at = frames()
+    return moved.to(rotations), at.to(ca)

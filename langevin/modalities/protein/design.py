@@ -1,0 +1,210 @@
+"""Designs of proteins: contigs, symmetric assemblies, binders, partial diffusion; each a use of the core's verbs.
+
+    design(model, "80-100", n=8)                                        new chains
+    design(model, "5-15/A10-25/30-40", "5tpn.pdb", n=8)                 a scaffold for a motif (keep)
+    design(model, "60/0 B1-100", "target.pdb", hotspots="B30,B33")      a binder for a target (keep, and a force)
+    design(model, "120", symmetry="C3")                                 three chains of forty around an axis (a guidance)
+    design(model, "A1-90", "own.pdb", partial=0.4)                      the given chain, redrawn from t = 0.4 (start from)
+    design(model, "60", secondary="-" + 18 * "H" + …)                   with the secondary structure given (keep)
+
+What a contig says is in :mod:`langevin.modalities.protein.contigs`, and ``langevin plan`` prints it. Every design has its
+mapping with the keys of RFdiffusion's .trb files in ``designs.json`` of a saved folder.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+
+from langevin.core.guidance.base import Chain, Guidance
+from langevin.core.guidance.symmetry import symmetry as symmetric
+from langevin.core.rng import Stream
+from langevin.modalities.protein.guiding import guiding
+from langevin.modalities.protein.plan import Plan
+from langevin.modalities.protein.potentials import Layout
+from langevin.modalities.protein.protein import Protein, of_structure
+from langevin.modalities.protein.symmetry import group
+from langevin.modalities.protein.templates import KeepTemplates, Template, template_of
+
+if TYPE_CHECKING:
+    from langevin.core.model import Model
+    from langevin.modalities.base import Samples
+
+__all__ = ["design", "planned"]
+
+HOTSPOTS = "type:hotspot_ncontacts,weight:1"
+
+
+def design(
+    model: Model,
+    contig: str | int | Sequence[str | int],
+    input: Any = None,
+    n: int = 1,
+    *,
+    length: str | int | None = None,
+    inpaint_seq: str | None = None,
+    inpaint_str: str | None = None,
+    provide_seq: str | None = None,
+    helix: str | None = None,
+    strand: str | None = None,
+    loop: str | None = None,
+    hotspots: str | None = None,
+    secondary: str | None = None,
+    symmetry: str | None = None,
+    potentials: str | Sequence[str] = (),
+    guide_scale: float = 2.0,
+    guide_decay: str = "quadratic",
+    partial: float | None = None,
+    numbering: str = "input",
+    seed: int = 0,
+    first: int = 0,
+    **options: Any,
+) -> Samples:
+    """Draws designs.
+
+    Args:
+        model: of proteins.
+        contig: of the whole assembly, in RFdiffusion's grammar.
+        input: a file, a Biopython structure or a :class:`~langevin.modalities.protein.protein.Protein`, whose residues the
+            contig names.
+        n: how many.
+        length: total of the chains in which something is built.
+        inpaint_seq, inpaint_str, provide_seq, helix, strand, loop, hotspots: as of
+            :class:`~langevin.modalities.protein.plan.Plan`. What is built is drawn to the hotspots by a force.
+        secondary: of the design, one letter for each residue (H, E, -; X where it is open); a contig of fixed length.
+        symmetry: "C3", "D2", "tetrahedral", "octahedral", "icosahedral"; the input lies on the axes of the group.
+        potentials: RFdiffusion's strings, as "type:monomer_ROG,weight:1".
+        guide_scale, guide_decay: of the potentials; see :mod:`langevin.modalities.protein.guiding`.
+        partial: time in (0, 1] to which the input is noised, and from which it is redrawn.
+        numbering: "input" or "design", of the residues of the designs.
+        seed, first: of the random numbers; lengths are drawn from them, too.
+        options: of ``model.sample``: steps, sampler, guidance, batch_size …
+
+    Raises:
+        ValueError: what cannot be designed; the message points at it.
+        FileNotFoundError: no such input.
+    """
+    protein = _read(input)
+    copies = group(symmetry) if symmetry is not None else None
+    plan = Plan.of(
+        contig,
+        protein,
+        length=length,
+        inpaint_seq=inpaint_seq,
+        inpaint_str=inpaint_str,
+        provide_seq=provide_seq,
+        helix=helix,
+        strand=strand,
+        loop=loop,
+        hotspots=hotspots,
+        partial=partial is not None,
+        numbering=numbering,
+        copies=1 if copies is None else len(copies),
+    )
+    strings = [potentials] if isinstance(potentials, str) else list(potentials)
+    settings = {
+        "hotspots": hotspots,
+        "secondary": secondary,
+        "symmetry": symmetry,
+        "potentials": list(strings),
+        "guide_scale": guide_scale,
+        "guide_decay": guide_decay,
+        "partial": partial,
+    }
+    made = planned(
+        plan, n, seed, first, secondary, None if copies is None else copies.double().numpy(), settings
+    )
+    strings += [HOTSPOTS] if hotspots else []
+    more: list[Guidance] = [symmetric(copies)] if copies is not None else []
+    if strings:
+        force = guiding(
+            strings,
+            guide_scale=guide_scale,
+            guide_decay=guide_decay,
+            chains=plan.copies,
+            olig_intra_all=True,
+            olig_inter_all=True,
+            layout=_layout(made),
+            unit=model.modality.unit,
+        )
+        more.append(force.guidance())
+    if more:
+        given = options.pop("guidance", None)
+        if given is not None and not isinstance(given, Guidance):
+            raise ValueError(
+                "guidance of a symmetric or guided design must be one of lv.guidance, not a weight"
+            )
+        options["guidance"] = Chain((*more, *([given] if given is not None else [])))
+    options |= {"seed": seed, "first": first}
+    found: Samples = (
+        model.sample(n, like=made, keep=KeepTemplates(), **options)
+        if partial is None
+        else model.sample(n, start=made, strength=partial, **options)
+    )
+    return found
+
+
+def planned(
+    plan: Plan,
+    n: int,
+    seed: int = 0,
+    first: int = 0,
+    secondary: str | None = None,
+    copies: Any = None,
+    settings: Mapping[str, Any] | None = None,
+) -> list[Template]:
+    """The templates of ``n`` designs; lengths that a plan leaves open are drawn for each, design k by number ``first`` + k.
+
+    Raises:
+        ValueError: as :func:`~langevin.modalities.protein.templates.template_of`.
+    """
+    numbers = list(range(first, first + n))
+    drawn = plan.draw(Stream.of(seed, numbers).fold("contig"))
+    out = []
+    for number, one in zip(numbers, drawn, strict=True):
+        template = template_of(one, secondary, copies)
+        out.append(replace(template, about={**one.mapping(seed, settings), "sample": number}))
+    return out
+
+
+def _read(source: Any) -> Protein | None:
+    """The input as residues."""
+    if source is None or isinstance(source, Protein):
+        return source
+    if isinstance(source, str | Path):
+        from langevin.modalities.protein.files import read_protein
+
+        return read_protein(source)
+    return of_structure(source)
+
+
+def _layout(made: Sequence[Template]) -> Layout:
+    """Which residues are what, of all designs, (n, N)."""
+    most = max(map(len, made))
+
+    def rows(columns: Iterable[Any], kind: Any) -> torch.Tensor:
+        out = np.zeros((len(made), most), kind)
+        for row, column in enumerate(columns):
+            out[row, : len(column)] = column
+        return torch.from_numpy(out)
+
+    kept = [item.given["positions"] for item in made]
+    hot = [_hot(item) for item in made]
+    return Layout(
+        chains=rows([item.places[:, 0] for item in made], np.int64),
+        binder=rows([~there for there in kept], bool),
+        designed=rows([~there for there in kept], bool),
+        hotspots=rows(hot, bool) if any(there.any() for there in hot) else None,
+    )
+
+
+def _hot(item: Template) -> Any:
+    """(n,) the hotspots of a template, by the names of its residues."""
+    named = {tuple(map(str, site)) for site in item.about.get("hotspots", [])}
+    sites = zip(item.chains.tolist(), item.numbers.tolist(), item.insertions.tolist(), strict=True)
+    return np.array([(chain, f"{number}{code}") in named for chain, number, code in sites])

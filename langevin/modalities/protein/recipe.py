@@ -1,0 +1,45 @@
+"""The model that follows from a set of proteins where the user does not say otherwise."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from langevin.trees import merge
+
+__all__ = ["defaults"]
+
+
+def defaults(data: Any, given: dict[str, Any]) -> dict[str, Any]:
+    """A configuration for proteins like those of ``data``: their lengths, and a DiT with pairs.
+
+    Args:
+        data: a protein data set.
+        given: keys of a model's configuration that stand as they are; see :func:`langevin.trees.merge`.
+    """
+    sizes, counts = np.unique(data.lengths, return_counts=True)
+    own = {
+        "name": "my-proteins",
+        "modality": {
+            "name": "protein",
+            "sizes": {str(n): int(count) for n, count in zip(sizes, counts, strict=True)},
+            "pad": 16,
+        },
+        "network": {
+            "name": "dit", "width": 160, "depth": 7, "heads": 8, "axes": 1, "mlp_ratio": 3.0, "modulation": "shared",
+            "pair_width": 16,
+        },
+        "parametrisation": {"positions": "velocity", "frames": "rate"},
+        "objective": {
+            "times": {"name": "stratified", "base": {"name": "logit-normal", "mean": -0.5, "std": 1.3}},
+            "scales": {"positions": 1.0, "frames": 4.0, "residues": 0.05, "secondary": 0.1},
+            "independent": 0.1,
+            "given": 0.3,
+        },
+        "sampling": {"sampler": "ddim", "grid": "uniform", "steps": 100, "guidance": 1.0},
+        "licence": getattr(data, "licence", None),
+        "attribution": getattr(data, "attribution", None),
+    }  # fmt: skip
+    both = {**own, **{key: merge(own.get(key), value) for key, value in given.items()}}
+    return {key: value for key, value in both.items() if value is not None}

@@ -1,0 +1,180 @@
+"""What is known of designs before they are drawn: residues that are kept, and places for those that are not.
+
+A :class:`Template` has the kept residues where the input has them, and the others in one place: only what ``given`` names
+counts. :class:`KeepTemplates` is the choice that goes with it, ``model.sample(like=templates, keep=KeepTemplates())``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from langevin.core.keep import Keep
+from langevin.modalities.protein.protein import UNKNOWN, Protein, SideChains
+from langevin.modalities.protein.rigid import IDEAL
+from langevin.modalities.protein.secondary import secondary
+
+if TYPE_CHECKING:
+    from langevin.modalities.protein.plan import Plan
+
+__all__ = ["KeepTemplates", "Template", "template_of"]
+
+
+@dataclass(frozen=True, eq=False)
+class Template(Protein):
+    """Residues of a design.
+
+    Attributes:
+        places: (n, 2), number of the chain and of the residue in it.
+        letters: secondary structure, one letter for each residue; of residues for which it is not given any.
+        given: by leaf, (n,) bool.
+        about: of the design, for its record; plain data.
+    """
+
+    places: NDArray[np.float32] = field(default_factory=lambda: np.zeros((0, 2), np.float32))
+    letters: str = ""
+    given: Mapping[str, NDArray[np.bool_]] = field(default_factory=dict)
+    about: Mapping[str, Any] = field(default_factory=dict)
+
+
+class KeepTemplates(Keep):
+    """Keeps what each template says is given."""
+
+    def __init__(self) -> None:
+        super().__init__(lambda shape: torch.zeros(tuple(shape), dtype=torch.bool), "templates")
+
+    def chosen(self, items: Sequence[Any], rows: int, most: int) -> dict[str, Tensor]:
+        """(rows, most) by leaf, of templates, one for all rows or one for each. Leaves of which nothing is given are left
+        out, but for the positions.
+
+        Raises:
+            ValueError: an item that is no template.
+        """
+        for item in items:
+            if not isinstance(item, Template):
+                raise ValueError(f"this choice is of templates; got a {type(item).__name__}")
+        names = list(dict.fromkeys(name for item in items for name in item.given))
+        out = {name: torch.zeros(rows, most, dtype=torch.bool) for name in names}
+        for row in range(rows):
+            item = items[row if len(items) > 1 else 0]
+            for name, there in item.given.items():
+                out[name][row, : len(item)] = torch.from_numpy(np.asarray(there))
+        return {name: there for name, there in out.items() if name == "positions" or bool(there.any())}
+
+
+def template_of(plan: Plan, asked: str | None = None, copies: NDArray[np.float64] | None = None) -> Template:
+    """The template of a plan whose lengths are fixed.
+
+    Args:
+        plan: one of ``plan.draw``.
+        asked: secondary structure of the design, one letter for each residue: H, E, - and X where it is left open.
+        copies: (K, 3, 3), rotations of a symmetric assembly, of which the plan is one subunit.
+
+    Raises:
+        ValueError: a text of another length or with other letters.
+    """
+    lay, protein = plan.layout, plan.protein
+    n = len(lay)
+    from_input = np.maximum(lay.source, lay.start)  # residues that have something of the input
+    there = from_input >= 0
+    backbone = np.tile(_residue(), (n, 1, 1))
+    types = np.full(n, UNKNOWN, np.int8)
+    letters = np.full(n, "-")
+    side = None
+    if protein is not None and there.any():
+        backbone[there] = protein.backbone[from_input[there]]
+        centre = np.nanmean(protein.backbone[from_input[there], 1], 0)
+        backbone[~there] += centre
+        types[there] = protein.types[from_input[there]]
+        letters[there] = np.array(list(secondary(protein)))[from_input[there]]
+        if protein.side is not None:
+            taken = protein.side.pick(from_input[there].astype(np.int64))
+            side = SideChains(np.flatnonzero(there)[taken.residue].astype(np.int32), taken.name, taken.xyz)
+    known = lay.structure.copy()
+    said = lay.secondary != ""
+    letters[said] = lay.secondary[said]
+    known |= said
+    if asked is not None:
+        total = n * (1 if copies is None else len(copies))
+        if len(asked) not in (n, total) or set(asked) - set("HE-X"):
+            raise ValueError(
+                f"secondary must be a text of {n} letters H, E, - or X, one for each residue; got {len(asked)}: "
+                f"{asked[:40]!r}"
+            )
+        wanted = np.array(list(asked[:n]))
+        letters = np.where(wanted != "X", wanted, letters)
+        known |= wanted != "X"
+    given = {
+        "positions": lay.structure,
+        "frames": lay.structure,
+        "residues": lay.sequence,
+        "secondary": known,
+    }
+    places = _places(lay.chain, from_input, plan)
+    one = Template(
+        backbone.astype(np.float32),
+        types,
+        lay.chains,
+        lay.numbers,
+        lay.insertions,
+        side,
+        places=places,
+        letters="".join(letters.tolist()),
+        given=given,
+    )
+    return one if copies is None else _copied(one, copies)
+
+
+def _residue() -> NDArray[np.float64]:
+    """N, CA, C and O of a residue that lies anywhere."""
+    return np.array([*IDEAL, (2.0, 1.9, 0.0)])
+
+
+def _places(chain: NDArray[np.int64], source: NDArray[np.int64], plan: Plan) -> NDArray[np.float32]:
+    """Chains are counted from 0, and residues in each from 0 on, without gaps: a contig joins its segments."""
+    number = np.zeros(len(chain), np.int64)
+    for k in range(1, len(chain)):
+        number[k] = number[k - 1] + 1 if chain[k] == chain[k - 1] else 0
+        if plan.protein is not None and plan.contig.chains[int(chain[k])].kept and number[k]:
+            # a chain that is kept whole has the gaps of its file
+            both = source[k] > 0 and source[k - 1] >= 0 and plan.protein.breaks[source[k]]
+            number[k] += int(both)
+    return np.stack([chain, number], 1).astype(np.float32)
+
+
+def _copied(unit: Template, copies: NDArray[np.float64]) -> Template:
+    """The copies of a subunit, in the order of the group; their chains have the next free letters."""
+    many, chains = len(copies), int(unit.places[:, 0].max()) + 1
+    names = [f"{k}" for k in range(many * chains)]
+    alphabet = [chr(ord("A") + k) for k in range(26)] + [chr(ord("a") + k) for k in range(26)]
+    names = alphabet[: len(names)] if len(names) <= len(alphabet) else names
+    held: list[tuple[NDArray[Any], ...]] = []
+    for k, turn in enumerate(copies):
+        places = unit.places + np.array([k * chains, 0], np.float32)
+        named = np.array([names[int(c)] for c in places[:, 0]])
+        held.append(((unit.backbone @ turn.T).astype(np.float32), named, places))
+    backbone, named, places = (np.concatenate(column) for column in zip(*held, strict=True))
+    side = None
+    if unit.side is not None:
+        side = SideChains(
+            np.concatenate([unit.side.residue + k * len(unit) for k in range(many)]).astype(np.int32),
+            np.tile(unit.side.name, many),
+            np.concatenate([unit.side.xyz @ turn.T for turn in copies]).astype(np.float32),
+        )
+    return Template(
+        backbone,
+        np.tile(unit.types, many),
+        named,
+        np.tile(unit.numbers, many),
+        np.tile(unit.insertions, many),
+        side,
+        places=places,
+        letters=unit.letters * many,
+        given={name: np.tile(there, many) for name, there in unit.given.items()},
+    )
