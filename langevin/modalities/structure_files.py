@@ -35,7 +35,7 @@ __all__ = [
 SUFFIXES = {".pdb": "pdb", ".ent": "pdb", ".cif": "mmcif", ".mmcif": "mmcif"}
 MOST_BYTES = 256 << 20  # of the text
 MOST_ATOMS = 500_000  # of the models that are read; Biopython takes some 15 µs for each
-LONGEST_LINE = 4096  # characters; the formats allow 80 and 2,048
+LONGEST_LINE = 65_536  # characters; the formats allow 80 and 2,048, and remarks of some programs are longer
 IDS = ("author", "label")
 
 _UNOBSERVED = "_pdbx_unobs_or_zero_occ_residues"

@@ -88,7 +88,7 @@ class Request:
         """
         if self.symmetry is None:
             return 1
-        from langevin.modalities.protein.symmetry import order
+        from langevin.modalities.protein.groups import order
 
         return order(self.symmetry)
 

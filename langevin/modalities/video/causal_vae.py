@@ -25,6 +25,7 @@ import math
 from collections.abc import Iterable, Iterator, Sequence
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from langevin.core.registry import Registry
@@ -59,6 +60,55 @@ class Within(Layer):
 
     def forward(self, x: Tensor, past: Past = None) -> tuple[Tensor, Past]:
         return self.layers(x.flatten(0, 1)).unflatten(0, x.shape[:2]), None
+
+    def reach(self, past: int) -> int:
+        return past
+
+
+class Down(Layer):
+    """A stride along both sides: a convolution, plus what it would be without one: means of neighbouring pixels' channels.
+
+    The shortcut carries the picture through an untrained autoencoder, which then learns what it leaves out (Chen et al.,
+    2024, "Deep compression autoencoder", arXiv 2410.10733, §3.2); so does that of :class:`Up`.
+
+    Args:
+        inner, outer: channels.
+        stride: along both sides.
+    """
+
+    def __init__(self, inner: int, outer: int, stride: int) -> None:
+        super().__init__()
+        self.outer, self.stride = outer, stride
+        self.conv = nn.Conv2d(inner, outer, stride + 2, stride, 1)
+
+    def forward(self, x: Tensor, past: Past = None) -> tuple[Tensor, Past]:
+        frames = x.flatten(0, 1)
+        taken = F.pixel_unshuffle(frames, self.stride)
+        short = F.adaptive_avg_pool1d(taken.flatten(2).mT, self.outer).mT.unflatten(2, taken.shape[2:])
+        return (self.conv(frames) + short).unflatten(0, x.shape[:2]), None
+
+    def reach(self, past: int) -> int:
+        return past
+
+
+class Up(Layer):
+    """The stride of :class:`Down` undone, with channels repeated as the shortcut.
+
+    Args:
+        inner, outer: channels.
+        stride: along both sides.
+    """
+
+    def __init__(self, inner: int, outer: int, stride: int) -> None:
+        super().__init__()
+        self.stride = stride
+        self.conv = _conv(inner, outer * stride**2)
+        self.repeated = [k * inner // (outer * stride**2) for k in range(outer * stride**2)]
+
+    def forward(self, x: Tensor, past: Past = None) -> tuple[Tensor, Past]:
+        frames = x.flatten(0, 1)
+        made = F.pixel_shuffle(self.conv(frames) + frames[:, self.repeated], self.stride)
+        return made.unflatten(0, x.shape[:2]), None
 
     def reach(self, past: int) -> int:
         return past
@@ -231,9 +281,9 @@ class CausalVAE(nn.Module):
         for level, width in enumerate(widths):
             if level:
                 t, s, finer = time[level - 1], space[level - 1], widths[level - 1]
-                down += [Within(nn.Conv2d(finer, width, s + 2, s, 1))]
+                down += [Down(finer, width, s)]
                 down += [Over(width, width, t + 1, t)] if t > 1 else []
-                up += [Within(_conv(width, finer * s**2), nn.PixelShuffle(s))]
+                up += [Up(width, finer, s)]
                 up += [Later(width, t)] if t > 1 else []
             down += [Residual(width) for _ in range(blocks)]
             up += [Residual(width) for _ in range(blocks)]

@@ -312,8 +312,20 @@ class VideoModality(Modality):
         return windows(self, spec, self._length(spec), window, overlap, after)
 
     def seen(self, denoiser: Denoiser, spec: Any, times: Sequence[Any]) -> Denoiser:
-        """The denoiser, on a circle for loops."""
-        return Cyclic(self.patch[0], times)(denoiser) if getattr(spec, "loop", False) else denoiser
+        """The denoiser, on a circle for loops.
+
+        Raises:
+            ValueError: a loop in latents of which the first element stands for one frame, and each further one for several.
+        """
+        if not getattr(spec, "loop", False):
+            return denoiser
+        if self.codec.stride > 1:
+            raise ValueError(
+                f"elements of this model stand for {self.codec.stride} frames, the first one for one, so that no other can "
+                "take its place on a circle; draw a clip without loop, and lead it back to its beginning with "
+                "langevin.modalities.video.verbs.close(model, clip, frames)"
+            )
+        return Cyclic(self.patch[0], times)(denoiser)
 
     def collect(
         self,
