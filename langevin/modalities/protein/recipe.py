@@ -12,12 +12,15 @@ __all__ = ["defaults"]
 
 
 def defaults(data: Any, given: dict[str, Any]) -> dict[str, Any]:
-    """A configuration for proteins like those of ``data``: their lengths, and a DiT with pairs.
+    """A configuration for proteins like those of ``data``: their lengths, and invariant point attention.
+
+    A network with a ``pair_width``, as the DiT needs, gets features of pairs, too.
 
     Args:
         data: a protein data set.
         given: keys of a model's configuration that stand as they are; see :func:`langevin.trees.merge`.
     """
+    network = given.get("network") or {}
     sizes, counts = np.unique(data.lengths, return_counts=True)
     own = {
         "name": "my-proteins",
@@ -25,10 +28,10 @@ def defaults(data: Any, given: dict[str, Any]) -> dict[str, Any]:
             "name": "protein",
             "sizes": {str(n): int(count) for n, count in zip(sizes, counts, strict=True)},
             "pad": 16,
+            "paired": bool(network.get("pair_width")),
         },
         "network": {
-            "name": "dit", "width": 160, "depth": 7, "heads": 8, "axes": 1, "mlp_ratio": 3.0, "modulation": "shared",
-            "pair_width": 16,
+            "name": "ipa", "width": 160, "depth": 6, "heads": 8, "axes": 1, "mlp_ratio": 3.0, "modulation": "shared",
         },
         "parametrisation": {"positions": "velocity", "frames": "rate"},
         "objective": {
