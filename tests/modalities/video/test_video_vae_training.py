@@ -27,7 +27,7 @@ SMALL: dict[str, Any] = {
 }
 VAE = {"name": "video_vae", "latent": 3, "widths": [4, 6], "time": [4], "space": [2], "patch": 2}
 NETWORK = {"name": "dit", "width": 24, "depth": 1, "heads": 2, "axes": 3, "modulation": "shared"}
-FIELDS = ("l1", "edge", "motion", "kl")
+FIELDS = ("l1", "l2", "edge", "motion", "kl")
 
 
 @pytest.fixture
@@ -86,6 +86,10 @@ class TestVerbs:
             torch.nn.init.normal_(parameter, std=0.1)
         return model
 
+    def test_a_loop_is_refused_with_what_to_do(self, model: Any) -> None:
+        with pytest.raises(ValueError, match=r"stand for 4 frames, .*verbs\.close\(model"):
+            model.sample(1, steps=2, loop=True)
+
     def test_lengths(self, model: Any) -> None:
         made = model.sample(2, steps=2, progress=False)
         assert [len(clip) for clip in made] == [8, 8] and made.state.shape == (2, 3, 3, 4, 6)
@@ -141,7 +145,7 @@ def test_the_loss_is_what_the_module_says() -> None:
     x, guess = (torch.randn(2, 5, 3, 4, 6, dtype=torch.float64) for _ in range(2))
     mean, log_var = (torch.randn(2, 2, 3, 1, 1, dtype=torch.float64) for _ in range(2))
     count = torch.tensor([5, 1]), torch.tensor([2, 1])
-    total, _ = Reconstruction(l1=0.3, edge=0.2, motion=0.7, kl=0.01)(x, guess, mean, log_var, *count)
+    total, _ = Reconstruction(l1=0.3, l2=0.6, edge=0.2, motion=0.7, kl=0.01)(x, guess, mean, log_var, *count)
     normal = torch.distributions.Normal
     kl = torch.distributions.kl_divergence(normal(mean, (0.5 * log_var).exp()), normal(0.0, 1.0)).sum(
         (2, 3, 4)
@@ -152,7 +156,9 @@ def test_the_loss_is_what_the_module_says() -> None:
         edge = np.abs(np.diff(e, axis=2)).mean() + np.abs(np.diff(e, axis=3)).mean()
         motion = np.abs(np.diff(e, axis=0)).mean() if frames > 1 else 0.0
         drift = float(kl[row, :elements].sum()) / (frames * 3 * 4 * 6)
-        wanted.append(0.3 * np.abs(e).mean() + 0.2 * edge + 0.7 * motion + 0.01 * drift)
+        wanted.append(
+            0.3 * np.abs(e).mean() + 0.6 * np.square(e).mean() + 0.2 * edge + 0.7 * motion + 0.01 * drift
+        )
     torch.testing.assert_close(total, torch.tensor(wanted, dtype=torch.float64))
 
 

@@ -9,6 +9,7 @@ features.py     callables from clips to (N, F): random 3-D convolutions, pixels
 judge.py        a small classifier of clips, its training and its file
 reading.py      accuracy, entropy and agreement by a judge
 pretrained.py   VideoMAE, from local weights
+lpips.py        LPIPS, from local weights
 evaluate.py     all of it at once, with the floor (real against real) and the controls (noise, copies,
                 shuffled conditions)
 vbench.py       clips and prompts as VBench takes them
@@ -40,6 +41,7 @@ from langevin.modalities.video.metrics.evaluate import evaluate, white_noise
 from langevin.modalities.video.metrics.features import Pixels, RandomConv3d
 from langevin.modalities.video.metrics.joins import Join, changes, joins, seam
 from langevin.modalities.video.metrics.judge import Judge, load_judge, save_judge, train_judge
+from langevin.modalities.video.metrics.lpips import LPIPS
 from langevin.modalities.video.metrics.pairs import compare_pairs, psnr, ssim
 from langevin.modalities.video.metrics.pretrained import VideoMAE
 from langevin.modalities.video.metrics.reading import Reading, agreement, read, relative_accuracy
@@ -47,6 +49,7 @@ from langevin.modalities.video.metrics.vbench import export_vbench
 from langevin.modalities.video.metrics.warp import Warp, warp_error
 
 __all__ = [
+    "LPIPS",
     "Join",
     "Judge",
     "Pixels",
