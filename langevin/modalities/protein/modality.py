@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from torch import Tensor
 
 import langevin.core.catalogue  # noqa: F401  (names of processes and conditions)
 from langevin.core.conditioning import Embedder
+from langevin.core.denoiser import Denoiser
 from langevin.core.errors import unknown
 from langevin.core.keep import Keep
 from langevin.core.parts import Part
@@ -27,6 +29,7 @@ from langevin.modalities.protein import givens
 from langevin.modalities.protein.alignment import aligned, rotation_to
 from langevin.modalities.protein.closure import closed
 from langevin.modalities.protein.edits import restored
+from langevin.modalities.protein.guiding import guiding
 from langevin.modalities.protein.plugin import SUFFIXES, WRITTEN, ProteinSpec
 from langevin.modalities.protein.protein import UNKNOWN, Protein, of_structure, to_structure
 from langevin.modalities.protein.rigid import backbone_of, frames_of
@@ -56,6 +59,8 @@ class ProteinModality(Modality):
         conditions: embedders by name.
         paired: whether residues have features of pairs; without them a network with ``pair_width: 0`` is faster, of which
             ``ipa`` sees the geometry all the same.
+        repulsion: of residues that overlap, where nobody says another number: a force on what the network believes,
+            (:class:`~langevin.modalities.protein.potentials.Repulsion`, its ``guide_scale``); 0 for none.
 
     Raises:
         ValueError: no sizes, or a unit that is not positive.
@@ -78,11 +83,15 @@ class ProteinModality(Modality):
         rotations: Kernel | None = None,
         conditions: Mapping[str, Embedder] | None = None,
         paired: bool = True,
+        repulsion: float = 0.0,
     ) -> None:
+        if not 0 <= repulsion < math.inf:
+            raise ValueError(f"repulsion must be a number of at least 0, got {repulsion!r}")
         if not unit > 0:
             raise ValueError(f"unit must be above 0 Å, got {unit}")
         self.sizes = {int(n): int(count) for n, count in (sizes or {"100": 1}).items()}
         self.unit, self.pad = float(unit), max(1, int(pad))
+        self.repulsion = float(repulsion)
         self._conditions = dict(conditions or {})
         self._tokens = ResidueTokens(self.unit, paired)
         self.pairs, self.pair_outputs = self._tokens.pairs, self._tokens.pair_outputs
@@ -271,6 +280,20 @@ class ProteinModality(Modality):
         schedule = self.process.leaves["positions"].schedule  # type: ignore[attr-defined]
         alpha, sigma = scales(schedule, of_leaf(t, "positions"), near)
         return {**noisy, "positions": alpha * x["positions"] + sigma / schedule.at(1.0)[1] * near}  # type: ignore[dict-item]
+
+    def seen(self, denoiser: Denoiser, spec: Any, times: Sequence[Any]) -> Denoiser:
+        """The denoiser, with a force that keeps residues apart where that is asked for.
+
+        Raises:
+            ValueError: a strength that is negative or not finite.
+        """
+        asked = getattr(spec, "repulsion", None)
+        strength = self.repulsion if asked is None else asked
+        if not strength:
+            return denoiser
+        return guiding(
+            "type:repulsion", guide_scale=strength, guide_decay="constant", unit=self.unit
+        ).guidance()(denoiser)
 
     def parts(self, x: State, rng: Stream, mask: Tensor | None, share: float) -> Sequence[Part]:
         """Proteins with a given motif, and all others; see :mod:`langevin.modalities.protein.givens`."""

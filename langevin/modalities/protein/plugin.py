@@ -21,10 +21,17 @@ class ProteinSpec:
 
     Args:
         length: number of residues; drawn from the lengths of the training data by default.
+        repulsion: force by which residues that overlap are moved apart; the model's own by default.
     """
 
     length: int | None = field(
         default=None, metadata={"help": "number of residues (default: drawn from the lengths trained on)"}
+    )
+    repulsion: float | None = field(
+        default=None,
+        metadata={
+            "help": "force that moves overlapping residues apart, 0 for none (default: the model's own)"
+        },
     )
 
 

@@ -231,6 +231,24 @@ class HotspotContacts(Potential):
 
 
 @dataclass(frozen=True)
+class Repulsion(Potential):
+    """No two residues, three or more apart, with their CA nearer than ``reach`` (Å); not one of RFdiffusion's.
+
+    −weight Σ max(0, reach − d)² / 2, over unordered pairs.
+    """
+
+    type = "repulsion"
+    weight: float = 1.0
+    reach: float = 4.5
+
+    def __call__(self, ca: Tensor, real: Tensor, layout: Layout) -> Tensor:
+        inside = (self.reach - _norm(ca[:, :, None] - ca[:, None])).clamp(min=0)
+        place = torch.arange(ca.shape[1], device=ca.device)
+        apart = place[None] - place[:, None] >= 3
+        return -0.5 * self.weight * (inside.square() * (_pairs(real, real) & apart)).sum((1, 2))
+
+
+@dataclass(frozen=True)
 class OligomerContacts(Potential):
     """Contacts within and between chains, attractive (1), repulsive (−1) or neither (0) by a matrix of the chains."""
 
@@ -314,6 +332,7 @@ POTENTIALS: dict[str, type[Potential]] = {
         BinderContacts,
         InterfaceContacts,
         HotspotContacts,
+        Repulsion,
         MonomerContacts,
         OligomerContacts,
         SubstrateContacts,

@@ -33,6 +33,7 @@ STRINGS = {
     "olig_contacts": "type:olig_contacts,weight_intra:1,weight_inter:0.1",
     "substrate_contacts": "type:substrate_contacts,rep_r_0:7,s:2",
     "hotspot_ncontacts": "type:hotspot_ncontacts,r_0:5",
+    "repulsion": "type:repulsion,reach:9",
 }
 
 

@@ -275,6 +275,20 @@ class TestVerbs:
         assert far[0] < 2.5 < far[1]
 
 
+def test_residues_that_overlap_are_moved_apart() -> None:
+    net = model(modality={"name": "protein", "repulsion": 1.0})
+
+    def overlaps(**more: Any) -> float:
+        ca = net.sample(4, length=40, steps=20, seed=0, **more).state["positions"] * 10
+        d = torch.cdist(ca, ca)[:, *torch.triu_indices(40, 40, 3)]
+        return float((4.5 - d).clamp(min=0).square().sum())
+
+    free, own, strong = overlaps(repulsion=0.0), overlaps(), overlaps(repulsion=3.0)
+    assert own < 0.8 * free and strong < own
+    with pytest.raises(ValueError, match="guide_scale"):
+        overlaps(repulsion=-1.0)
+
+
 def test_a_network_that_takes_frames_is_given_them() -> None:
     net = model(network={"name": "ipa", "width": 32, "depth": 1, "heads": 2, "pair_width": 8})
     state, mask = net.modality.encode([protein(20)])
