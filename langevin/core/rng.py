@@ -19,7 +19,7 @@ import functools
 import math
 import zlib
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -67,10 +67,12 @@ class Stream:
     Attributes:
         root: int64 keys, shape (B,), on the device where draws are made.
         path: names folded in since, of which :attr:`keys` are the hash; a stream that is never drawn from costs nothing.
+        scale: factor of the normals; see :meth:`scaled`.
     """
 
     root: Tensor
     path: tuple[int | str, ...] = ()
+    scale: float = 1.0
 
     @staticmethod
     def of(
@@ -111,21 +113,26 @@ class Stream:
     def fold(self, *names: int | str) -> Stream:
         """The stream of a named purpose; different names, or the same in another order, give unrelated numbers."""
         if "keys" in self.__dict__:  # hashed already: go on from there
-            return Stream(self.keys, names)
-        return Stream(self.root, self.path + names)
+            return Stream(self.keys, names, self.scale)
+        return Stream(self.root, self.path + names, self.scale)
+
+    def scaled(self, factor: float) -> Stream:
+        """The same stream whose normals are multiplied by ``factor``; uniforms and integers are as they were."""
+        return replace(self, scale=self.scale * factor)
 
     def rows(self, index: Tensor | slice | Sequence[int]) -> Stream:
         """The stream of some of the samples."""
-        return Stream(self.keys[torch.as_tensor(index) if isinstance(index, (list, tuple)) else index])
+        chosen = torch.as_tensor(index) if isinstance(index, (list, tuple)) else index
+        return Stream(self.keys[chosen], scale=self.scale)
 
     def particles(self, count: int) -> Stream:
         """B · count rows: particle ``k`` of sample ``i`` stands at row ``i * count + k``."""
         inner = _mix(torch.arange(count, device=self.keys.device) + _word("particle"))
-        return Stream(_mix(self.keys[:, None] ^ inner).reshape(-1))
+        return Stream(_mix(self.keys[:, None] ^ inner).reshape(-1), scale=self.scale)
 
     def to(self, device: torch.device | str) -> Stream:
         """The same stream, drawing on another device (faster there; the last bit of a normal may differ)."""
-        return Stream(self.keys.to(device))
+        return Stream(self.keys.to(device), scale=self.scale)
 
     def _bits(self, shape: Sequence[int]) -> Tensor:
         """Hashed words, shape ``shape``: one link of the chain for each coordinate after the row."""
@@ -162,7 +169,8 @@ class Stream:
         bits = self._bits(shape)
         radius = self._unit(bits).log_().mul_(-2).sqrt_()
         angle = self._unit(_mix(bits ^ _GOLDEN)).mul_(2 * math.pi)
-        return radius.mul_(angle.cos_()).to(dtype).to(self.keys.device)
+        drawn = radius.mul_(angle.cos_())
+        return (drawn if self.scale == 1 else drawn.mul_(self.scale)).to(dtype).to(self.keys.device)
 
     def integers(self, high: int, shape: Sequence[int]) -> Tensor:
         """Independent integers in [0, high), int64, shape ``shape`` = (B, …)."""

@@ -185,3 +185,18 @@ def test_float32_draws_are_the_float64_draws_rounded(dtype: torch.dtype) -> None
     rng = Stream.of(4, 3)
     assert rng.normal((3, 9), dtype).dtype == dtype
     assert torch.equal(rng.normal((3, 9)), rng.normal((3, 9), torch.float64).float())
+
+
+def test_scaled_streams_draw_the_same_numbers_times_a_factor() -> None:
+    key = Stream.of(3, 4)
+    cool = key.scaled(0.5).scaled(0.5)
+    for one, other in (
+        (key, cool),
+        (key.fold("a", 1), cool.fold("a", 1)),
+        (key.rows([2, 0]), cool.rows([2, 0])),
+        (key.particles(2), cool.particles(2)),
+        (key.to("cpu"), cool.to("cpu")),
+    ):
+        shape = (len(one), 3)
+        assert torch.equal(0.25 * one.normal(shape), other.normal(shape))
+        assert torch.equal(one.uniform(shape), other.uniform(shape))

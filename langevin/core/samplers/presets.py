@@ -41,6 +41,11 @@ PRESETS: dict[str, Preset] = {
         "default: multistep in the angle, free corrector",
     ),
     "ddpm": Preset(Single(1.0), grids.trailing, "ancestral sampling; needs many steps"),
+    "ddpm-cool": Preset(
+        Single(1.0, noise_scale=0.5),
+        grids.uniform,
+        "ancestral sampling with half of its noise: likelier samples, less variety",
+    ),
     "ddim": Preset(Single(0.0), grids.trailing, "deterministic, first order"),
     "euler": Preset(Single(0.0), grids.uniform, "Euler on the probability flow, uniform times"),
     "euler-karras": Preset(Single(0.0), grids.karras, "Euler on Karras' noise levels"),

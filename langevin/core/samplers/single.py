@@ -3,6 +3,7 @@ ancestral sampler of DDPM (η = 1); exact reverse steps of discrete leaves, geod
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -22,14 +23,20 @@ class Single(Sampler):
 
     Args:
         eta: fresh noise, from 0 (deterministic) to 1 (ancestral).
+        noise_scale: factor of that noise. Below 1 samples are drawn to likelier places than the data's own spread: fewer
+            failures, less variety, as protein design wants it (``noise_scale_ca`` of RFdiffusion, Watson et al., 2023; the γ
+            of Proteina, Geffner et al., 2025, arXiv 2503.00710). Draws of classes are as they were.
     """
 
     eta: float = 0.0
+    noise_scale: float = 1.0
     order: ClassVar[int] = 1  # type: ignore[misc]
 
     def __post_init__(self) -> None:
         if self.eta < 0:
             raise ValueError(f"eta must be at least 0, got {self.eta}")
+        if not 0 <= self.noise_scale < math.inf:
+            raise ValueError(f"noise_scale must be a number of at least 0, got {self.noise_scale}")
 
     @property
     def stochastic(self) -> bool:  # type: ignore[override]
@@ -45,4 +52,5 @@ class Single(Sampler):
         mask: Tensor | None = None,
     ) -> Asking:
         q_t = yield x_t, move.t
-        return process.update(x_t, q_t, move.t, move.s, rng, self.eta, mask), None
+        fresh = rng if self.noise_scale == 1 else rng.scaled(self.noise_scale)
+        return process.update(x_t, q_t, move.t, move.s, fresh, self.eta, mask), None
