@@ -2,8 +2,8 @@
 
     python benchmarks/ship.py runs/image-digits --figures digits.json --about digits.md
 
-``figures`` is what shipped_models.py, shipped_sounds.py, shipped_clips.py or shipped_molecules.py wrote with --out;
-``about`` is the prose that a person wrote about the model, with its data and what it should not be used for.
+``figures`` is what shipped_models.py, shipped_sounds.py, shipped_clips.py, shipped_molecules.py or shipped_proteins.py wrote
+with --out; ``about`` is the prose that a person wrote about the model, with its data and what it should not be used for.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ MEASURED = {
     "audio": "shipped_sounds.py",
     "molecule": "shipped_molecules.py",
     "video": "shipped_clips.py",
+    "protein": "shipped_proteins.py",
 }
 
 

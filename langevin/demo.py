@@ -373,6 +373,46 @@ def _scenes(model: Any, info: ModelInfo, out: Path) -> list[Section]:
     ]
 
 
+def _proteins(model: Any, info: ModelInfo, out: Path) -> list[Section]:
+    from langevin.modalities.protein.design import design
+
+    lengths = [60, 80, 100, 120]
+    drawn = [model.sample(2, length=n, seed=n) for n in lengths]
+    for n, samples in zip(lengths, drawn, strict=True):
+        samples.save(out / f"{n}_residues", overwrite=True)
+    cards = [
+        figure
+        for n, samples in zip(lengths, drawn)
+        for figure in _cards(samples, [f"{n} residues"] * 2).figures
+    ]
+    sections = [
+        Section(
+            "Protein backbones",
+            f"{_sentence(info.summary)}. Turn them with the pointer; the card says how they compare with real chains.",
+            [Gallery(cards, model.modality.card_width), Code(_code(info.name, "2, length=80"))],
+        )
+    ]
+    motif = next((item for samples in drawn for item in samples if not isinstance(item, lv.Failure)), None)
+    if motif is None:
+        return sections
+    held = design(model, "10-20/A20-35/10-20", motif, n=3, seed=1)
+    ring = design(model, "120", symmetry="C3", seed=2)
+    return [
+        *sections,
+        Section(
+            "A motif held, three chains around an axis",
+            '`design(model, "10-20/A20-35/10-20", structure, n=3)` keeps sixteen residues of the first backbone and draws '
+            'what holds them; `design(model, "120", symmetry="C3")` draws three equal chains.',
+            [
+                Gallery(
+                    [*_cards(held, ["residues 20 to 35 kept"] * 3).figures, *_cards(ring, ["C3"]).figures],
+                    model.modality.card_width,
+                )
+            ],
+        ),
+    ]
+
+
 def _code(name: str, arguments: str) -> str:
     load = f'import langevin as lv\n\nmodel = lv.load("{name}")'
     return f'{load}\nmodel.sample({arguments}, seed=0).report("out.html")'
@@ -386,5 +426,6 @@ SHOWS: dict[str, Callable[[Any, ModelInfo, Path], list[Section]]] = {
     "image-emoji": _pictograms,
     "molecule-qm9": _molecules,
     "molecule-qm9-heavy": _molecules,
+    "protein-backbone": _proteins,
     "video-sprites": _sprites,
 }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import json
 import os
 import re
 import subprocess
@@ -376,3 +377,22 @@ def test_pictures_move_and_clips_are_extended_looped_and_restyled(tmp_path: Path
     output = run("restyle_a_video.py", tmp_path, model, "--steps", "2")
     clips = [clip_of(path) for path in printed_files(output, tmp_path)]
     assert [clip.size for clip in clips] == [(16, 16)] * 2 and all(clip.audio is not None for clip in clips)
+
+
+@pytest.mark.slow
+def test_proteins_are_designed(tmp_path: Path) -> None:
+    network = {"name": "ipa", "width": 32, "depth": 1, "heads": 2, "axes": 1}
+    node = {
+        "name": "small",
+        "modality": {"name": "protein", "paired": False},
+        "network": network,
+        "parametrisation": {"positions": "velocity", "frames": "rate"},
+    }
+    build_model(node).save(tmp_path / "model", card="# small\n")
+    output = run("design_proteins.py", tmp_path, str(tmp_path / "model"), "--steps", "2", "--length", "40")
+    designs = json.loads(printed_files(output, tmp_path)[2].read_text())
+    assert len(designs) == 4 and all(len(one["con_ref_idx0"]) == 16 for one in designs)
+    assert all(
+        len(list((tmp_path / "runs/proteins" / name).glob("*.pdb"))) == 4 for name in ("new", "sequences")
+    )
+    assert len(list((tmp_path / "runs/proteins/ring").glob("*.pdb"))) == 1

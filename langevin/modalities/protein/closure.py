@@ -8,8 +8,14 @@ frames are moved to the nearest minimum of
 
 with N, CA and C of every residue, a⁰ where they were, and four distances over each bond between i and i + 1: C–N, CA–N and
 C–CA (which fix the two angles) and CA–CA (which makes the bond planar). d⁰ are those of a trans bond, or of a cis bond
-where CA–CA is nearer to it. E is quadratic but for the turns, so that a few dozen steps of Adam (Kingma & Ba, 2015) reach
-the minimum; chains of a batch do not see each other.
+where CA–CA is nearer to it. For residues that were drawn there is a third sum, over backbone atoms of residues three or more
+apart that overlap,
+
+    Σ max(0, r_ab − |a − b|)² / s_r²
+
+with r_ab the sum of van der Waals radii (Bondi, 1964) less .5 Å, and 3.9 Å for CA and CA. E is quadratic but for the turns
+and these, so that a few dozen steps of Adam (Kingma & Ba, 2015) come near the minimum; chains of a batch do not see each
+other where nothing overlaps.
 """
 
 from __future__ import annotations
@@ -20,13 +26,18 @@ import torch
 from torch import Tensor
 
 from langevin.core import so3
-from langevin.modalities.protein.rigid import C_N, C_N_CA, CA_C, CA_C_N, N_CA, ideal_atoms
+from langevin.modalities.protein.rigid import C_N, C_N_CA, CA_C, CA_C_N, N_CA, ideal_atoms, oxygens
 
 __all__ = ["closed"]
 
 CIS_BELOW = 3.4  # Å of CA–CA
 STEPS, RATE = 60, 0.02
 _ATOMS = 0.06  # s_a, Å
+_OVERLAPS = 0.02  # s_r, Å
+_NEAR = 7.5  # Å of CA–CA, beyond which residues do not overlap
+_LEAST_CA = 3.9  # Å
+_RADII = (1.55, 1.70, 1.70, 1.52)  # Å, of N, CA, C and O
+_ALLOWED = 0.5  # Å of overlap
 _BONDS = (0.008, 0.02, 0.02, 0.02)  # s_k, Å, of C–N, CA–N, C–CA and CA–CA
 
 
@@ -46,6 +57,7 @@ def closed(
     follows: Tensor,
     target: Tensor | None = None,
     fixed: Tensor | None = None,
+    apart: bool = False,
     steps: int = STEPS,
 ) -> tuple[Tensor, Tensor]:
     """Frames near the given ones with closed peptide bonds.
@@ -56,6 +68,7 @@ def closed(
         follows: (n,) bool, whether a residue is bound to the one before; chains may stand one after another.
         target: atoms N, CA, C (n, 3, 3) to stay near to; those of the frames when None.
         fixed: (n,) bool, residues that do not move; none when None.
+        apart: whether residues that overlap are moved apart, too.
         steps: of the minimisation.
 
     Returns:
@@ -64,11 +77,12 @@ def closed(
     first, second = torch.nonzero(follows)[:, 0] - 1, torch.nonzero(follows)[:, 0]
     start_r, start_x = rotations.detach().double(), ca.detach().double()
     goal = ideal_atoms(start_r, start_x) if target is None else target.detach().double()
-    apart = (start_x[second] - start_x[first]).norm(dim=-1)
+    long = (start_x[second] - start_x[first]).norm(dim=-1)
     wanted = torch.stack(
-        [torch.full_like(apart, d) for d in (C_N, CA_N, C_CA)]
-        + [torch.where(apart < CIS_BELOW, torch.full_like(apart, CIS), torch.full_like(apart, TRANS))]
+        [torch.full_like(long, d) for d in (C_N, CA_N, C_CA)]
+        + [torch.where(long < CIS_BELOW, torch.full_like(long, CIS), torch.full_like(long, TRANS))]
     )
+    pairs = _near(start_x, follows) if apart else None
     scale = torch.tensor(_BONDS, dtype=torch.float64, device=ca.device)[:, None]
     moves = torch.ones(len(ca), 1, dtype=torch.float64, device=ca.device)
     if fixed is not None:
@@ -89,6 +103,8 @@ def closed(
             [(p[first] - q[second]).norm(dim=-1) for p, q in ((c, n), (x, n), (c, x), (x, x))]
         )
         energy = ((atoms - goal) / _ATOMS).square().sum() + ((found - wanted) / scale).square().sum()
+        if pairs is not None:
+            energy = energy + (_overlap(atoms, follows, pairs) / _OVERLAPS).square().sum()
         adam.zero_grad()
         energy.backward()  # type: ignore[no-untyped-call]
         adam.step()
@@ -96,3 +112,23 @@ def closed(
     with torch.no_grad():
         moved, at = frames()
     return moved.to(rotations), at.to(ca)
+
+
+def _near(ca: Tensor, follows: Tensor) -> Tensor:
+    """(2, m) pairs of residues that may overlap: three or more apart, or of other chains."""
+    chain = (~follows).long().cumsum(0)
+    first, second = torch.triu_indices(len(ca), len(ca), 1, device=ca.device)
+    other = (second - first >= 3) | (chain[first] != chain[second])
+    close = (ca[first] - ca[second]).norm(dim=-1) < _NEAR
+    return torch.stack([first, second])[:, other & close]
+
+
+def _overlap(atoms: Tensor, follows: Tensor, pairs: Tensor) -> Tensor:
+    """(m, 4, 4) Å by which backbone atoms of pairs of residues are nearer than they may be; 0 where they are not."""
+    whole = torch.cat([atoms, oxygens(atoms, follows)[:, None]], 1)
+    one, other = whole[pairs[0]], whole[pairs[1]]
+    distance = ((one[:, :, None] - other[:, None]).square().sum(-1) + 1e-6).sqrt()
+    radii = torch.tensor(_RADII, dtype=atoms.dtype, device=atoms.device)
+    least = radii[:, None] + radii - _ALLOWED
+    least[1, 1] = _LEAST_CA
+    return (least - distance).clamp(min=0)

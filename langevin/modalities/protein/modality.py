@@ -205,7 +205,7 @@ class ProteinModality(Modality):
             follows = bound(held["places"][i, :n])
             if close:
                 still = None if fixed is None else fixed[i, :n].cpu()
-                rotations, ca = closed(rotations, ca, follows, fixed=still)
+                rotations, ca = closed(rotations, ca, follows, fixed=still, apart=True)
             atoms = backbone_of(rotations, ca, follows)
             types = held["residues"][i, :n].clamp(max=UNKNOWN).numpy().astype(np.int8)
             named = np.array([_chain_name(c) for c in chain.tolist()])

@@ -29,6 +29,7 @@ def defaults(data: Any, given: dict[str, Any]) -> dict[str, Any]:
             "sizes": {str(n): int(count) for n, count in zip(sizes, counts, strict=True)},
             "pad": 16,
             "paired": bool(network.get("pair_width")),
+            "repulsion": 0.4,
         },
         "network": {
             "name": "ipa", "width": 160, "depth": 6, "heads": 8, "axes": 1, "mlp_ratio": 3.0, "modulation": "shared",
@@ -40,7 +41,14 @@ def defaults(data: Any, given: dict[str, Any]) -> dict[str, Any]:
             "independent": 0.1,
             "given": 0.3,
         },
-        "sampling": {"sampler": "ddim", "grid": "uniform", "steps": 100, "guidance": 1.0},
+        "sampling": {
+            "sampler": "ddpm-cool",
+            "grid": "uniform",
+            "steps": 100,
+            "guidance": 1.0,
+            "temperature": {"secondary": 0.5, "residues": 0.3},
+            "lag": {"frames": 0.7, "residues": 0.3},
+        },
         "licence": getattr(data, "licence", None),
         "attribution": getattr(data, "attribution", None),
     }  # fmt: skip

@@ -59,7 +59,7 @@ class TestState:
         state, mask = modality.encode(items)
         assert mask is not None and mask.sum(1).tolist() == [30, 12]
         for made, item in zip(modality.proteins(state, mask), items, strict=True):
-            assert rmsd(made, item) < 0.02 and made.sequence == item.sequence
+            assert rmsd(made, item) < 0.04 and made.sequence == item.sequence
             assert made.numbers.tolist() == list(range(1, len(item) + 1)) and set(made.chains) == {"A"}
         structure = modality.decode(state, mask)[0]
         assert rmsd(of_structure(structure)[:-1], items[0][:-1], 4) < 0.03  # the last oxygen is free

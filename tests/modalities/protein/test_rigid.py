@@ -125,3 +125,26 @@ class TestClosure:
         with torch.no_grad():
             turned, at = closed(r.float(), ca.float(), follows)
         assert turned.dtype == torch.float32 and not at.requires_grad
+
+
+def test_residues_that_overlap_are_moved_apart() -> None:
+    x = atoms(40)
+    r, ca = frames_of(x)
+    ca = torch.cat([ca[:20], ca[20:] - ca[20:].mean(0) + ca[:20].mean(0)])  # two chains through one another
+    follows = torch.arange(40) > 0
+    follows[20] = False
+
+    def closest(backbone: Tensor) -> Tensor:
+        d = torch.cdist(backbone[:20, 1], backbone[20:, 1])
+        return d.amin()
+
+    plain = backbone_of(*closed(r, ca, follows), follows)
+    apart = backbone_of(*closed(r, ca, follows, apart=True, steps=200), follows)
+    assert closest(apart) > closest(plain) + 0.2
+    assert (bonds(apart[:20])["C-N"] - 1.329).abs().max() < 0.1
+    spread = frames_of(x)[1] * 1.0
+    still = (
+        closed(r[:20], spread[:20], follows[:20])[1]
+        - closed(r[:20], spread[:20], follows[:20], apart=True)[1]
+    )
+    assert still.norm(dim=-1).max() < 0.3  # what does not overlap hardly moves
