@@ -2,7 +2,7 @@
 
     design(model, "80-100", n=8)                                        new chains
     design(model, "5-15/A10-25/30-40", "5tpn.pdb", n=8)                 a scaffold for a motif (keep)
-    design(model, "60/0 B1-100", "target.pdb", hotspots="B30,B33")      a binder for a target (keep, and a force)
+    design(model, "60/0 B1-100", "target.pdb", hotspots="B30,B33")      a binder for a target (keep)
     design(model, "120", symmetry="C3")                                 three chains of forty around an axis (a guidance)
     design(model, "A1-90", "own.pdb", partial=0.4)                      the given chain, redrawn from t = 0.4 (start from)
     design(model, "60", secondary="-" + 18 * "H" + …)                   with the secondary structure given (keep)
@@ -36,8 +36,6 @@ if TYPE_CHECKING:
     from langevin.modalities.base import Samples
 
 __all__ = ["design", "planned"]
-
-HOTSPOTS = "type:hotspot_ncontacts,weight:1"
 
 
 def design(
@@ -75,7 +73,8 @@ def design(
         n: how many.
         length: total of the chains in which something is built.
         inpaint_seq, inpaint_str, provide_seq, helix, strand, loop, hotspots: as of
-            :class:`~langevin.modalities.protein.plan.Plan`. What is built is drawn to the hotspots by a force.
+            :class:`~langevin.modalities.protein.plan.Plan`. Models are told of hotspots as in training; the potential
+            "type:hotspot_ncontacts" draws to them, too.
         secondary: of the design, one letter for each residue (H, E, -; X where it is open); a contig of fixed length.
         symmetry: "C3", "D2", "tetrahedral", "octahedral", "icosahedral"; the input lies on the axes of the group.
         potentials: RFdiffusion's strings, as "type:monomer_ROG,weight:1".
@@ -119,7 +118,6 @@ def design(
     made = planned(
         plan, n, seed, first, secondary, None if copies is None else copies.double().numpy(), settings
     )
-    strings += [HOTSPOTS] if hotspots else []
     more: list[Guidance] = [symmetric(copies)] if copies is not None else []
     if strings:
         force = guiding(
@@ -194,17 +192,10 @@ def _layout(made: Sequence[Template]) -> Layout:
         return torch.from_numpy(out)
 
     kept = [item.given["positions"] for item in made]
-    hot = [_hot(item) for item in made]
+    hot = [item.places[:, 2] > 0 for item in made]
     return Layout(
         chains=rows([item.places[:, 0] for item in made], np.int64),
         binder=rows([~there for there in kept], bool),
         designed=rows([~there for there in kept], bool),
         hotspots=rows(hot, bool) if any(there.any() for there in hot) else None,
     )
-
-
-def _hot(item: Template) -> Any:
-    """(n,) the hotspots of a template, by the names of its residues."""
-    named = {tuple(map(str, site)) for site in item.about.get("hotspots", [])}
-    sites = zip(item.chains.tolist(), item.numbers.tolist(), item.insertions.tolist(), strict=True)
-    return np.array([(chain, f"{number}{code}") in named for chain, number, code in sites])

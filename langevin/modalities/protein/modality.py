@@ -47,8 +47,8 @@ class ProteinModality(Modality):
 
     The state has the leaves ``positions`` (B, N, 3), centred CA in units of ``unit``; ``frames`` (B, N, 3, 3), rotations of
     residues (:mod:`~langevin.modalities.protein.rigid`); ``residues`` (B, N), indices of the twenty types; ``secondary``
-    (B, N), helix, strand or other; and ``places`` (B, N, 2), number of the chain and of the residue in it, which are
-    never noised. The mask tells proteins of several lengths apart.
+    (B, N), helix, strand or other; and ``places`` (B, N, 3), number of the chain and of the residue in it, and whether the
+    residue is a hotspot, which are never noised. The mask tells proteins of several lengths apart.
 
     Args:
         sizes: number of chains by number of residues (as text, as configurations have it); new lengths are drawn from it.
@@ -131,7 +131,7 @@ class ProteinModality(Modality):
         held = [self._protein(item, i) for i, item in enumerate(items)]
         rows, most = len(held), max(map(len, held), default=0)
         most = -(-most // self.pad) * self.pad
-        positions, places = torch.zeros(rows, most, 3), torch.zeros(rows, most, 2)
+        positions, places = torch.zeros(rows, most, 3), torch.zeros(rows, most, 3)
         frames = torch.eye(3).repeat(rows, most, 1, 1)
         residues = torch.zeros(rows, most, dtype=torch.long)
         secondary, mask = torch.zeros_like(residues), torch.zeros(rows, most, dtype=torch.bool)
@@ -201,7 +201,7 @@ class ProteinModality(Modality):
             if not bool(torch.isfinite(ca).all() and torch.isfinite(rotations).all()):
                 out.append(Failure("the state holds NaN or infinity"))
                 continue
-            chain, number = held["places"][i, :n].long().unbind(1)
+            chain, number, _ = held["places"][i, :n].long().unbind(1)
             follows = bound(held["places"][i, :n])
             if close:
                 still = None if fixed is None else fixed[i, :n].cpu()
@@ -247,7 +247,9 @@ class ProteinModality(Modality):
             "frames": torch.eye(3).repeat(rows, most, 1, 1),
             "residues": none,
             "secondary": none.clone(),
-            "places": torch.stack([torch.zeros(rows, most), line.float().expand(rows, -1)], -1),
+            "places": torch.stack(
+                [torch.zeros(rows, most), line.expand(rows, -1), torch.zeros(rows, most)], -1
+            ),
         }, line < count[:, None]
 
     def tokens(self, state: State, mask: Tensor | None = None) -> Tokens:
@@ -297,7 +299,7 @@ class ProteinModality(Modality):
 
     def parts(self, x: State, rng: Stream, mask: Tensor | None, share: float) -> Sequence[Part]:
         """Proteins with a given motif, and all others; see :mod:`langevin.modalities.protein.givens`."""
-        return givens.parts(self.process, x, rng, mask, share)
+        return givens.parts(self.process, x, rng, mask, share, self.unit)
 
     def framed(self, x: State, given: Mapping[str, Tensor], mask: Tensor | None) -> tuple[State, Process]:
         """Centred on the given residues where some are; as they are where positions are given whole or not at all."""
@@ -393,13 +395,14 @@ class ProteinModality(Modality):
 
 
 def bound(places: Tensor) -> Tensor:
-    """(n,): whether a residue follows the one before it in its chain, of their places (n, 2)."""
+    """(n,): whether a residue follows the one before it in its chain, of their places (n, 3)."""
     step = places[1:] - places[:-1]
     return torch.cat([torch.zeros(1, dtype=torch.bool), (step[:, 0] == 0) & (step[:, 1] == 1)])
 
 
 def placed(protein: Protein) -> np.ndarray:
-    """(n, 2) float32: number of the chain, and of the residue in it from 0; one place is left out at a break in a chain."""
+    """(n, 3) float32: number of the chain, and of the residue in it from 0; one place is left out at a break in a chain.
+    Nothing is a hotspot."""
     chain = np.zeros(len(protein), np.int64)
     number = np.zeros(len(protein), np.int64)
     breaks = protein.breaks
@@ -413,7 +416,7 @@ def placed(protein: Protein) -> np.ndarray:
             number[i] = number[i - 1] + max(2, int(protein.numbers[i] - protein.numbers[i - 1]))
         else:
             number[i] = number[i - 1] + 1
-    return np.stack([chain, number], 1).astype(np.float32)
+    return np.stack([chain, number, np.zeros_like(chain)], 1).astype(np.float32)
 
 
 def _chain_name(k: int) -> str:

@@ -31,13 +31,13 @@ class Template(Protein):
     """Residues of a design.
 
     Attributes:
-        places: (n, 2), number of the chain and of the residue in it.
+        places: (n, 3), number of the chain, of the residue in it, and whether it is a hotspot.
         letters: secondary structure, one letter for each residue; of residues for which it is not given any.
         given: by leaf, (n,) bool.
         about: of the design, for its record; plain data.
     """
 
-    places: NDArray[np.float32] = field(default_factory=lambda: np.zeros((0, 2), np.float32))
+    places: NDArray[np.float32] = field(default_factory=lambda: np.zeros((0, 3), np.float32))
     letters: str = ""
     given: Mapping[str, NDArray[np.bool_]] = field(default_factory=dict)
     about: Mapping[str, Any] = field(default_factory=dict)
@@ -116,7 +116,7 @@ def template_of(plan: Plan, asked: str | None = None, copies: NDArray[np.float64
         "residues": lay.sequence,
         "secondary": known,
     }
-    places = _places(lay.chain, from_input, plan)
+    places = np.column_stack([_places(lay.chain, from_input, plan), lay.hotspot.astype(np.float32)])
     one = Template(
         backbone.astype(np.float32),
         types,
@@ -156,7 +156,7 @@ def _copied(unit: Template, copies: NDArray[np.float64]) -> Template:
     names = alphabet[: len(names)] if len(names) <= len(alphabet) else names
     held: list[tuple[NDArray[Any], ...]] = []
     for k, turn in enumerate(copies):
-        places = unit.places + np.array([k * chains, 0], np.float32)
+        places = unit.places + np.array([k * chains, 0, 0], np.float32)
         named = np.array([names[int(c)] for c in places[:, 0]])
         held.append(((unit.backbone @ turn.T).astype(np.float32), named, places))
     backbone, named, places = (np.concatenate(column) for column in zip(*held, strict=True))

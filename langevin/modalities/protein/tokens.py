@@ -2,7 +2,8 @@ r"""Tokens of a protein: one for each residue, seen from its own frame, and what
 
     residue   its place relative to the centre, seen from its own frame; its four neighbours on either side likewise, with
               how they are turned; the torsions φ, ψ and ω; how far the peptide bonds on its two sides are from
-              closed, at three scales; its type and secondary structure as one-hot vectors; whether a chain begins or ends
+              closed, at three scales; its type and secondary structure as one-hot vectors; whether a chain begins or ends,
+              and whether it is a hotspot
     pair      the distance of CA as Gaussian bumps; the direction to each other as each of the two sees it; how one is
               turned against the other; how far apart they stand in the chain, and whether it is the same chain
 
@@ -60,7 +61,7 @@ class ResidueTokens:
             "frames": _BESIDE,
             "residues": TYPES + 1,
             "secondary": SECONDARY + 1,
-            "places": 3,
+            "places": 4,
         }
 
     @property
@@ -81,7 +82,9 @@ class ResidueTokens:
         """Tokens (B, N, D) of a state, and pair features (B, N, N, P)."""
         assert isinstance(state, dict)
         with torch.autocast(state["positions"].device.type, enabled=False):  # which would round coordinates
-            x, r, places = state["positions"].float(), state["frames"].float(), state["places"].float()
+            x, r = state["positions"].float(), state["frames"].float()
+            places, hot = state["places"][..., :2].float(), state["places"][..., 2].float()
+            line = places[..., 0] * CHAIN_GAP + places[..., 1]
             follows = _follows(places, mask)
             first, last = ~follows, ~F.pad(follows[:, 1:], (0, 1))
             values = {
@@ -89,11 +92,10 @@ class ResidueTokens:
                 "frames": self._beside(x, r, places, follows, mask),
                 "residues": _shares(state["residues"], TYPES + 1, x),
                 "secondary": _shares(state["secondary"], SECONDARY + 1, x),
-                "places": torch.stack([first.to(x), last.to(x), torch.ones_like(places[..., 0])], -1),
+                "places": torch.stack([first.to(x), last.to(x), torch.ones_like(line), hot], -1),
             }
-            line = places[..., :1] * CHAIN_GAP + places[..., 1:]
             pair = self._pair(x, r, places) if self.paired else None
-            return Tokens(values, line, mask, pair, frames=(r, x))
+            return Tokens(values, line[..., None], mask, pair, frames=(r, x))
 
     def _beside(self, x: Tensor, r: Tensor, places: Tensor, follows: Tensor, mask: Tensor | None) -> Tensor:
         """What a residue sees of its neighbours along the chain, (B, N, D)."""
