@@ -26,6 +26,7 @@ from torch import Tensor
 
 from langevin.core import so3
 from langevin.core.errors import unknown
+from langevin.core.parametrisations import PARAMETRISATIONS
 from langevin.core.posteriors import Tangent
 from langevin.core.processes.base import LeafProcess
 from langevin.core.rng import Stream
@@ -148,7 +149,8 @@ class Rotations(LeafProcess):
         Raises:
             ValueError: an output of another shape, or an unknown kind.
         """
-        if kind is not None and kind not in KINDS:
+        # one that is given for all leaves alike, or by default, is that of Gaussian ones
+        if kind is not None and kind not in KINDS and kind not in PARAMETRISATIONS:
             raise ValueError(unknown("parametrisation of rotations", kind, KINDS))
         output = output.to(x_t.dtype)
         if output.shape == x_t.shape:
