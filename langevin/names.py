@@ -17,6 +17,7 @@ MODEL = (
 SAMPLERS = (
     "angle",
     "ddpm",
+    "ddpm-cool",
     "ddim",
     "euler",
     "euler-karras",

@@ -140,7 +140,8 @@ def rolled(
             for m in (moves, moves + 1)
         )
         move = Move(moves, now, then)
-        x, rows = asking.moved(x, move, rng.fold("move", moves), sampler.eta, watch)
+        fresh = rng.fold("move", moves).scaled(sampler.noise_scale)
+        x, rows = asking.moved(x, move, fresh, sampler.eta, watch)
         count(1, rows)
         moves += 1
         if moves - behind * first < len(grid) - 1:

@@ -136,5 +136,5 @@ def test_the_samplers_that_are_followed() -> None:
     for allowed in ("ddpm", "euler", Single(0.5)):
         assert followed(allowed, None, {}) == (allowed, None)
     for other in ("heun", "dpm++2m", "angle-restart"):
-        with pytest.raises(ValueError, match=r"cannot follow .*ddpm, ddim, .*Single"):
+        with pytest.raises(ValueError, match=r"cannot follow .*ddpm, ddpm-cool, ddim, .*Single"):
             followed(other, None, {})
