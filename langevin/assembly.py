@@ -33,6 +33,7 @@ from langevin.core.network import Network
 from langevin.core.parametrisations import PARAMETRISATIONS
 from langevin.core.registry import BuildError, Registry, build
 from langevin.core.samplers.presets import PRESETS
+from langevin.modalities.base import Modality
 from langevin.modalities.plugins import modality_of
 
 __all__ = ["build_model", "load_model", "pick_device", "save_model"]
@@ -89,6 +90,10 @@ def _assembled(
         if kind is not None and kind not in allowed:
             raise BuildError(unknown(f"parametrisation of {leaf}", kind, allowed))
     _check_targets(objective, modality.process)
+    if objective.auxiliary and type(modality).auxiliary is Modality.auxiliary:
+        raise BuildError(
+            f"objective: the modality {modality.name} has no auxiliary loss; leave auxiliary at 0"
+        )
     sampling = config.get("sampling") or {}
     if sampling.get("recall") and not network.recalls:
         raise BuildError(

@@ -419,3 +419,8 @@ class TestEndings:
             process.stdout.close()
             assert process.wait(20) == 141
             assert process.stderr.read() == ""
+
+
+def test_the_package_runs_as_a_module() -> None:
+    ran = subprocess.run([sys.executable, "-m", "langevin", "--version"], capture_output=True, text=True)
+    assert ran.returncode == 0 and ran.stdout == f"langevin {langevin.__version__}\n"

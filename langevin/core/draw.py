@@ -168,13 +168,13 @@ class Draw:
             like, mask, noise, kept = (pick(part, index) for part in (like, mask, noise, kept))
             sampler = steering.around(sampler, mask, model.modality.noised)
         like, mask, x, kept = (to(part, model.device) for part in (like, mask, noise, kept))
-        if self.begin:
-            x = model.modality.noised(like, run.times[0], rng.fold("start"), mask)
         denoiser: Denoiser = model.denoiser
         clean = kept is not None and model.objective.given > 0 and model.modality.shows(kept)
         if clean:
             like, process = model.modality.framed(like, kept, mask)
             denoiser = replace(model.denoiser, process=process)
+        if self.begin:
+            x = model.modality.noised(like, run.times[0], rng.fold("start"), mask)
         denoiser = model.modality.seen(denoiser, self.spec, run.times)
         denoiser = guided(denoiser, at_rows(run.guidance, place, self.n))
         if kept is not None:

@@ -264,6 +264,8 @@ class Objective:
             self-conditioning); 0 for a network that does not see its beliefs.
         distortion: how much further off than their clock says some elements of Gaussian leaves are, in units of the
             noise (:mod:`langevin.core.training.distortion`); 0 for none.
+        auxiliary: factor of the modality's own loss of what the network believes
+            (:meth:`langevin.modalities.base.Modality.auxiliary`), added to the sum; 0 for none.
     """
 
     target: str | dict[str, str] | None = None
@@ -276,6 +278,7 @@ class Objective:
     given: float = 0.0
     recall: float = 0.0
     distortion: float = 0.0
+    auxiliary: float = 0.0
 
     def __post_init__(self) -> None:
         for name in ("independent", "forcing", "given", "recall"):
@@ -289,8 +292,9 @@ class Objective:
             raise ValueError(
                 "independent gives every leaf of a product a clock, forcing every element; choose one of them"
             )
-        if not 0 <= self.distortion < math.inf:
-            raise ValueError(f"distortion must be a finite number of at least 0, got {self.distortion}")
+        for name in ("distortion", "auxiliary"):
+            if not 0 <= getattr(self, name) < math.inf:
+                raise ValueError(f"{name} must be a finite number of at least 0, got {getattr(self, name)}")
 
     def kinds(self, process: Process) -> dict[str, str | None]:
         """The target of every leaf by name, as :meth:`Process.loss` takes it.

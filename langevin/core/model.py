@@ -192,6 +192,7 @@ class Model:
             rows,
             self.modality.couple,
             self.modality.parts,
+            self.modality.auxiliary,
         )
         if self.objective.uncertainty:
             assert isinstance(t, Tensor)
@@ -248,7 +249,7 @@ class Model:
             start: native object(s) to begin from in place of noise, with ``strength`` (image-to-image and its kin).
             strength: time at which to begin from ``start``, in (0, 1].
             like: native object(s) that give shapes, and the known values for ``keep``.
-            keep: which elements of ``like`` are kept; see ``lv.keep``.
+            keep: which elements of ``like``, or of ``start``, are kept; see ``lv.keep``.
             noise: states at t = 1, as :meth:`invert` gives them, in place of fresh noise.
             progress: show a bar; by default if standard error is a terminal. A run that will take more than 30 s says so
                 there in either case, unless this is False.
@@ -268,9 +269,10 @@ class Model:
             raise ValueError("start replaces the noise; it does not go with like or noise")
         if strength is not None and start is None:
             raise ValueError("strength says how far to go from start; give start as well")
-        if (keep is None) != (like is None):
+        if (keep is None) != (like is None) and (keep is None or start is None):
             raise ValueError(
-                "like and keep go together: like has the known values, keep says which of them count"
+                "like and keep go together: like has the known values, keep says which of them count; "
+                "keep may go with start, too"
             )
         spec, sizes, conditions = spec_of(self.modality, conditions)
         name, objects = ("start", start) if start is not None else ("like", like)

@@ -18,8 +18,8 @@ from __future__ import annotations
 import functools
 import math
 import zlib
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
@@ -68,11 +68,13 @@ class Stream:
         root: int64 keys, shape (B,), on the device where draws are made.
         path: names folded in since, of which :attr:`keys` are the hash; a stream that is never drawn from costs nothing.
         scale: factor of the normals; see :meth:`scaled`.
+        scales: further factors of the streams of some names, folded in from here on.
     """
 
     root: Tensor
     path: tuple[int | str, ...] = ()
     scale: float = 1.0
+    scales: Mapping[str, float] = field(default_factory=dict)
 
     @staticmethod
     def of(
@@ -112,27 +114,34 @@ class Stream:
 
     def fold(self, *names: int | str) -> Stream:
         """The stream of a named purpose; different names, or the same in another order, give unrelated numbers."""
+        scale = self.scale
+        for name in names if self.scales else ():
+            scale *= self.scales.get(str(name), 1.0)
         if "keys" in self.__dict__:  # hashed already: go on from there
-            return Stream(self.keys, names, self.scale)
-        return Stream(self.root, self.path + names, self.scale)
+            return Stream(self.keys, names, scale, self.scales)
+        return Stream(self.root, self.path + names, scale, self.scales)
 
-    def scaled(self, factor: float) -> Stream:
-        """The same stream whose normals are multiplied by ``factor``; uniforms and integers are as they were."""
+    def scaled(self, factor: float | Mapping[str, float]) -> Stream:
+        """The same stream whose normals are multiplied by ``factor``, or those of the streams folded from it by the names
+        that are given; uniforms and integers are as they were."""
+        if isinstance(factor, Mapping):
+            own = {name: self.scales.get(name, 1.0) * value for name, value in factor.items()}
+            return replace(self, scales={**self.scales, **own})
         return replace(self, scale=self.scale * factor)
 
     def rows(self, index: Tensor | slice | Sequence[int]) -> Stream:
         """The stream of some of the samples."""
         chosen = torch.as_tensor(index) if isinstance(index, (list, tuple)) else index
-        return Stream(self.keys[chosen], scale=self.scale)
+        return Stream(self.keys[chosen], scale=self.scale, scales=self.scales)
 
     def particles(self, count: int) -> Stream:
         """B · count rows: particle ``k`` of sample ``i`` stands at row ``i * count + k``."""
         inner = _mix(torch.arange(count, device=self.keys.device) + _word("particle"))
-        return Stream(_mix(self.keys[:, None] ^ inner).reshape(-1), scale=self.scale)
+        return Stream(_mix(self.keys[:, None] ^ inner).reshape(-1), scale=self.scale, scales=self.scales)
 
     def to(self, device: torch.device | str) -> Stream:
         """The same stream, drawing on another device (faster there; the last bit of a normal may differ)."""
-        return Stream(self.keys.to(device), scale=self.scale)
+        return Stream(self.keys.to(device), scale=self.scale, scales=self.scales)
 
     def _bits(self, shape: Sequence[int]) -> Tensor:
         """Hashed words, shape ``shape``: one link of the chain for each coordinate after the row."""

@@ -190,6 +190,20 @@ class Modality(LongForm, ABC):
         """
         return x
 
+    def auxiliary(self, belief: State, x: State, t: Times, mask: Tensor | None = None) -> Tensor:
+        """A loss (B,) of what the network believes, beside those of the leaves; for modalities that have one.
+
+        Args:
+            belief: clean estimates by leaf, with their gradient (:func:`langevin.core.recall.believed`).
+            x: clean states.
+            t: their times.
+            mask: (B, L).
+
+        Raises:
+            NotImplementedError: this modality has none.
+        """
+        raise NotImplementedError(f"{self.name} has no auxiliary loss; leave objective.auxiliary at 0")
+
     def noised(self, x: State, t: Times, rng: Stream, mask: Tensor | None = None) -> State:
         """Users' objects at a time to begin from: noised as in training, so coupled to their noise where that couples.
 

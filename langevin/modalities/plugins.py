@@ -26,6 +26,8 @@ OWN = {
     "molecule": "langevin.modalities.molecule.plugin",
     "pocket": "langevin.modalities.molecule.binding_plugin",
     "protein": "langevin.modalities.protein.plugin",
+    "protein-sidechains": "langevin.modalities.protein.sidechain_plugin",
+    "protein-trace": "langevin.modalities.protein.trace_plugin",
     "video": "langevin.modalities.video.plugin",
 }
 

@@ -20,7 +20,7 @@ from langevin.core.losses import NEAREST, Objective
 from langevin.core.packing import Batch
 from langevin.core.parts import Part, clocks, unknown_of
 from langevin.core.processes import Process, State, join, split
-from langevin.core.recall import shown_twice
+from langevin.core.recall import believed, shown_twice
 from langevin.core.rng import Stream
 from langevin.core.times import Times
 from langevin.core.training.distortion import distorted
@@ -29,6 +29,7 @@ __all__ = ["draw_times", "losses", "losses_of"]
 
 Couple: TypeAlias = Callable[..., State]
 Parts: TypeAlias = Callable[[State, Stream, Tensor | None, float], Sequence[Part]]
+Auxiliary: TypeAlias = Callable[[State, State, Times, "Tensor | None"], Tensor]
 
 
 def draw_times(
@@ -89,6 +90,7 @@ def losses_of(
     rows: tuple[int, int] | None = None,
     couple: Couple | None = None,
     parts: Parts | None = None,
+    auxiliary: Auxiliary | None = None,
 ) -> tuple[Tensor, dict[str, Tensor], Times]:
     """The loss of each sample (B,), its parts by leaf, and the times that were drawn.
 
@@ -102,6 +104,8 @@ def losses_of(
         couple: (x, noise, rng, mask, given, apart) ↦ one among equivalent clean states, given the noise that each will
             meet; see :meth:`langevin.modalities.base.Modality.couple`.
         parts: (x, rng, mask, share) ↦ a batch by what is given of it; needed where ``objective.given`` is not 0.
+        auxiliary: (belief, x, t, mask) ↦ a further loss (B,) of clean estimates, which stands as ``auxiliary`` among the
+            parts; asked for where ``objective.auxiliary`` is not 0.
     """
     process = denoiser.process
     lengths = [next(iter(split(batch.x).values())).shape[1] for batch in batches]
@@ -128,9 +132,17 @@ def losses_of(
     by_leaf: dict[str, Tensor] = {}
     for batch, own, some in zip(batches, times, asked, strict=True):
         each: dict[str, Tensor] = {}
+        more: dict[str, Tensor] = {}
         for one in some:
-            _put(each, split(one.loss(objective, next(beliefs))), one.rows, len(batch.rows))
+            belief = next(beliefs)
+            _put(each, split(one.loss(objective, belief)), one.rows, len(batch.rows))
+            if objective.auxiliary and auxiliary is not None:
+                q = one.question
+                extra = objective.auxiliary * auxiliary(believed(belief), one.x, q.t, q.mask)
+                _put(more, {"auxiliary": extra}, one.rows, len(batch.rows))
         whole, leaves = objective.total(process, join(process, each), own)
+        for name, extra in more.items():
+            whole, leaves = whole + extra, {**leaves, name: extra}
         _put(total, {"": whole}, batch.rows, len(rng))
         _put(by_leaf, leaves, batch.rows, len(rng))
     return total[""], by_leaf, t

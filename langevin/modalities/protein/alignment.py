@@ -58,6 +58,8 @@ def aligned(
     if apart is not None:
         still |= apart.to(still.device)
     turn = torch.where(still[:, None, None], torch.eye(3).to(turn), turn)
-    positions = (turn[:, None] * x["positions"][..., None, :]).sum(-1)
-    frames = so3.unrounded(torch.matmul)(turn[:, None], x["frames"].to(turn))
-    return {**x, "positions": positions, "frames": frames.to(x["frames"])}
+    out = {**x, "positions": (turn[:, None] * x["positions"][..., None, :]).sum(-1)}
+    if "frames" in x:
+        frames = so3.unrounded(torch.matmul)(turn[:, None], x["frames"].to(turn))
+        out["frames"] = frames.to(x["frames"])
+    return out

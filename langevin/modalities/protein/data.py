@@ -18,11 +18,12 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from langevin.core.progress import bar
 from langevin.modalities.protein.archives import read_archive
 from langevin.modalities.protein.closure import closed
-from langevin.modalities.protein.protein import UNKNOWN, Protein, of_structure
+from langevin.modalities.protein.protein import UNKNOWN, Protein, SideChains, of_structure
 from langevin.modalities.protein.rigid import backbone_of, frames_of
 from langevin.modalities.protein.secondary import secondary_of
 
@@ -77,9 +78,11 @@ def open_data(
     crops: int = 4,
     repeats: int = 1,
     close: bool = True,
+    sidechains: bool = False,
     seed: int = 0,
     licence: str | None = None,
     attribution: str | None = None,
+    traces: bool = False,
 ) -> ProteinDataset:
     """Proteins to train on.
 
@@ -90,20 +93,25 @@ def open_data(
         crops: at most so many stretches of each chain that is longer.
         repeats: how often each chain that is no longer stands in the data, to weigh more beside stretches.
         close: whether residues are made rigid with closed peptide bonds.
+        sidechains: whether side chains of an archive are read, from the archive beside it; those of files always are.
         seed: of the stretches.
         licence, attribution: of the data, for the card of a model.
+        traces: whether residues of files need no more than their CA.
 
     Raises:
         FileNotFoundError: no such file.
-        ValueError: lengths that cannot be, a split of files that have none, or nothing left.
+        ValueError: lengths that cannot be, a split of files that have none, traces whose bonds are to be closed, or nothing
+            left.
     """
     path = Path(path)
+    if traces and close:
+        raise ValueError("traces have no peptide bonds to close; close must be false")
     if not 1 <= shortest <= longest:
         raise ValueError(
             f"shortest and longest must be 1 or more and in this order, got {shortest}, {longest}"
         )
     if path.suffix == ".npz":
-        archive = read_archive(path, split)
+        archive = read_archive(path, split, sidechains)
         chains = [
             replace(p, note={**p.note, "secondary": archive.secondary_of(k)}) if archive.secondary else p
             for k, p in enumerate(archive)
@@ -111,7 +119,8 @@ def open_data(
     elif split is not None:
         raise ValueError(f"{path} has no splits; they belong to .npz archives")
     else:
-        chains = [part for protein in _of_files(path) for part in _unbroken(protein)]
+        needed = slice(1, 2) if traces else slice(None)
+        chains = [part for protein in _of_files(path) for part in _unbroken(protein, needed)]
     whole = [p for p in chains if shortest <= len(p) <= longest]
     if close:
         chains = _closed(chains)
@@ -136,9 +145,9 @@ def _of_files(path: Path) -> Iterator[Protein]:
         yield of_structure(read(file))
 
 
-def _unbroken(protein: Protein) -> Iterator[Protein]:
-    """The stretches of a protein whose residues follow one another, have whole backbones and types."""
-    sound = np.isfinite(protein.backbone).all((1, 2)) & (protein.types != UNKNOWN)
+def _unbroken(protein: Protein, needed: slice) -> Iterator[Protein]:
+    """The stretches of a protein whose residues follow one another and have types and the atoms that are needed."""
+    sound = np.isfinite(protein.backbone[:, needed]).all((1, 2)) & (protein.types != UNKNOWN)
     edge = protein.breaks | ~sound
     edge[1:] |= ~sound[:-1]
     number = np.cumsum(edge)
@@ -156,10 +165,21 @@ def _closed(chains: Sequence[Protein]) -> list[Protein]:
         follows = torch.ones(len(atoms), dtype=torch.bool)
         starts = np.cumsum([0, *[len(p) for p in group]])
         follows[torch.from_numpy(starts[:-1])] = False
-        made = backbone_of(*closed(*frames_of(atoms), follows, target=atoms[:, :3]), follows).float().numpy()
+        before = frames_of(atoms)
+        after = closed(*before, follows, target=atoms[:, :3])
+        made = backbone_of(*after, follows).float().numpy()
         for p, a, b in zip(group, starts[:-1], starts[1:], strict=True):
-            out.append(replace(p, backbone=made[a:b]))
+            side = None if p.side is None else _moved(p.side, *(part[a:b] for part in (*before, *after)))
+            out.append(replace(p, backbone=made[a:b], side=side))
     return out
+
+
+def _moved(side: SideChains, turn: Tensor, ca: Tensor, new_turn: Tensor, new_ca: Tensor) -> SideChains:
+    """Side chains that go with the frames (n, 3, 3) and CA (n, 3) of their residues."""
+    k = torch.from_numpy(side.residue.astype(np.int64))
+    away = torch.from_numpy(side.xyz).to(ca) - ca[k]
+    xyz = (new_turn[k] @ turn[k].mT @ away[..., None])[..., 0] + new_ca[k]
+    return replace(side, xyz=xyz.float().numpy())
 
 
 def _letters(protein: Protein) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import torch
@@ -21,21 +22,27 @@ def restored(
     kept: NDArray[np.bool_],
     follows: NDArray[np.bool_],
     typed: NDArray[np.bool_],
+    dressed: NDArray[np.bool_],
 ) -> Protein:
     """The design in the frame of the original, with its very atoms where residues are kept.
+
+    Its note has ``kept`` and ``kept_types``, indices of the residues whose place and whose type is kept, and
+    ``motif_rmsd``, of N, CA and C of both from those of the original after superposition, Å.
 
     Args:
         design: as many residues as the original; the kept ones lie as in the original, but for a shift.
         original: what was kept.
         kept: (n,), residues whose place is kept.
         follows: (n,), whether a residue of the design is bound to the one before.
-        typed: (n,), residues whose type is kept; the side chains of those of both are, too.
+        typed: (n,), residues whose type is kept.
+        dressed: (n,), residues whose side chains are kept where their places and types are; others have those of the design,
+            if it has any.
     """
     backbone = np.array(design.backbone)
+    shift = np.zeros(3, np.float32)
     if kept.any():
-        backbone += (
-            (original.backbone[kept, 1] - backbone[kept, 1]).mean(0, dtype=np.float64).astype(np.float32)
-        )
+        shift = (original.backbone[kept, 1] - backbone[kept, 1]).mean(0, dtype=np.float64).astype(np.float32)
+        backbone += shift
         backbone[kept] = original.backbone[kept]
         # an oxygen lies in the plane of the bond to the next residue, which may be a new one
         after = np.append(kept[1:] & follows[1:], False)
@@ -47,13 +54,17 @@ def restored(
             kept[1:] & follows[1:], False
         )  # before a kept residue, whose N has its own place
         backbone[turned | loose, 3] = made[turned | loose]
-    side = None
-    if original.side is not None:
-        there = (kept & typed)[original.side.residue]
-        side = SideChains(original.side.residue[there], original.side.name[there], original.side.xyz[there])
+    own = kept & typed & dressed
+    parts = [] if original.side is None else [_of(original.side, own)]
+    if design.side is not None:
+        drawn = _of(design.side, ~own)
+        parts.append(replace(drawn, xyz=drawn.xyz + shift))
+    columns = ([getattr(part, name) for part in parts] for name in ("residue", "name", "xyz"))
+    side = SideChains(*map(np.concatenate, columns)) if parts else None
     types = np.where(typed, original.types, design.types).astype(np.int8)
-    note = {**design.note, "kept": np.flatnonzero(kept).tolist()} if kept.any() else dict(design.note)
-    design = replace(design, backbone=backbone, types=types, side=side, note=note)
+    design = replace(design, backbone=backbone, types=types, side=side)
+    note = {**design.note, **_told(design, original, kept, typed)}
+    design = replace(design, note=note)
     if isinstance(original, Template):
         design = replace(
             design,
@@ -63,3 +74,27 @@ def restored(
             note={**note, **original.about},
         )
     return design
+
+
+def _told(
+    design: Protein, original: Protein, kept: NDArray[np.bool_], typed: NDArray[np.bool_]
+) -> dict[str, Any]:
+    """What the note says of kept residues, where there are any."""
+    from langevin.modalities.protein.metrics.similarity import superposed
+
+    told: dict[str, Any] = {
+        name: np.flatnonzero(those).tolist()
+        for name, those in (("kept", kept), ("kept_types", typed))
+        if those.any()
+    }
+    if told:
+        ours, theirs = (one.backbone[kept | typed, :3].reshape(-1, 3) for one in (design, original))
+        known = np.isfinite(ours).all(1) & np.isfinite(theirs).all(1)  # of a trace: CA alone
+        told["motif_rmsd"] = round(superposed(ours[known], theirs[known])[2], 3)
+    return told
+
+
+def _of(side: SideChains, chosen: NDArray[np.bool_]) -> SideChains:
+    """The atoms of the residues ``chosen`` (n,), which keep their numbers."""
+    there = chosen[side.residue]
+    return SideChains(side.residue[there], side.name[there], side.xyz[there])

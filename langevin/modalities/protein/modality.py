@@ -30,6 +30,8 @@ from langevin.modalities.protein.alignment import aligned, rotation_to
 from langevin.modalities.protein.closure import closed
 from langevin.modalities.protein.edits import restored
 from langevin.modalities.protein.guiding import guiding
+from langevin.modalities.protein.lddt import smooth_lddt
+from langevin.modalities.protein.places import bound, chain_name, placed
 from langevin.modalities.protein.plugin import SUFFIXES, WRITTEN, ProteinSpec
 from langevin.modalities.protein.protein import UNKNOWN, Protein, of_structure, to_structure
 from langevin.modalities.protein.rigid import backbone_of, frames_of
@@ -72,7 +74,7 @@ class ProteinModality(Modality):
     written = WRITTEN
     spec = ProteinSpec
     card_width = 200
-    clocks = ("positions", "frames", "residues", "secondary")
+    clocks: tuple[str, ...] = ("positions", "frames", "residues", "secondary")
 
     def __init__(
         self,
@@ -162,13 +164,17 @@ class ProteinModality(Modality):
             protein = item if isinstance(item, Protein) else of_structure(item)
             if not LEAST <= len(protein) <= MOST:
                 raise ValueError(f"has {len(protein)} residues; a model takes {LEAST} to {MOST}")
-            missing = np.flatnonzero(~np.isfinite(protein.backbone[:, :3]).all((1, 2)))
-            if len(missing):
-                named = ", ".join(protein.label(int(k)) for k in missing[:4])
-                raise ValueError(f"lacks N or C in {len(missing)} residues ({named}); leave these out")
+            self._check(protein)
         except ValueError as error:
             raise ValueError(f"protein {place} {error}") from None
         return protein
+
+    def _check(self, protein: Protein) -> None:
+        """ValueError for residues that have no frame."""
+        missing = np.flatnonzero(~np.isfinite(protein.backbone[:, :3]).all((1, 2)))
+        if len(missing):
+            named = ", ".join(protein.label(int(k)) for k in missing[:4])
+            raise ValueError(f"lacks N or C in {len(missing)} residues ({named}); leave these out")
 
     def decode(self, state: State, mask: Tensor | None = None) -> list[Any]:
         """A Biopython structure per row, its peptide bonds closed; a failure where a state is not finite."""
@@ -197,18 +203,14 @@ class ProteinModality(Modality):
         count = [most] * rows if mask is None else mask.sum(1).tolist()
         out: list[Any] = []
         for i, n in enumerate(count):
-            ca, rotations = held["positions"][i, :n] * self.unit, held["frames"][i, :n]
-            if not bool(torch.isfinite(ca).all() and torch.isfinite(rotations).all()):
+            row = {name: part[i, :n] for name, part in held.items()}
+            if not all(bool(torch.isfinite(part).all()) for part in row.values()):
                 out.append(Failure("the state holds NaN or infinity"))
                 continue
-            chain, number, _ = held["places"][i, :n].long().unbind(1)
-            follows = bound(held["places"][i, :n])
-            if close:
-                still = None if fixed is None else fixed[i, :n].cpu()
-                rotations, ca = closed(rotations, ca, follows, fixed=still, apart=True)
-            atoms = backbone_of(rotations, ca, follows)
-            types = held["residues"][i, :n].clamp(max=UNKNOWN).numpy().astype(np.int8)
-            named = np.array([_chain_name(c) for c in chain.tolist()])
+            chain, number, _ = row["places"].long().unbind(1)
+            atoms = self._backbone(row, close, None if fixed is None else fixed[i, :n].cpu())
+            types = row["residues"].clamp(max=UNKNOWN).numpy().astype(np.int8)
+            named = np.array([chain_name(c) for c in chain.tolist()])
             out.append(
                 Protein(
                     atoms.numpy().astype(np.float32),
@@ -219,6 +221,13 @@ class ProteinModality(Modality):
                 )
             )
         return out
+
+    def _backbone(self, row: dict[str, Tensor], close: bool, fixed: Tensor | None) -> Tensor:
+        """N, CA, C and O (n, 4, 3) of one protein, Å."""
+        ca, rotations, follows = row["positions"] * self.unit, row["frames"], bound(row["places"])
+        if close:
+            rotations, ca = closed(rotations, ca, follows, fixed=fixed, apart=True)
+        return backbone_of(rotations, ca, follows)
 
     def blank(
         self, indices: Sequence[int], rng: Stream, conditions: Mapping[str, Any], spec: Any
@@ -270,6 +279,20 @@ class ProteinModality(Modality):
         """The proteins turned to lie near their noise."""
         return aligned(x, noise, mask, given, apart)
 
+    def auxiliary(self, belief: State, x: State, t: Times, mask: Tensor | None = None) -> Tensor:
+        """:func:`~langevin.modalities.protein.lddt.smooth_lddt`, times 1 − t of positions and 1 − t of frames: what is
+        believed of noise is a mean of many proteins, whose distances are those of none."""
+        assert isinstance(belief, dict) and isinstance(x, dict)
+        with torch.autocast(x["positions"].device.type, enabled=False):  # which would round coordinates
+            own, real = (
+                (part["frames"].float(), part["positions"].float() * self.unit) for part in (belief, x)
+            )
+            loss = smooth_lddt(own, real, mask)
+            for name in ("positions", "frames"):
+                time = torch.as_tensor(of_leaf(t, name), dtype=loss.dtype, device=loss.device)
+                loss = loss * (1 - (time if time.ndim < 2 else time.amax(1)))
+        return loss
+
     def noised(self, x: State, t: Times, rng: Stream, mask: Tensor | None = None) -> State:
         """Noised, with the noise of positions turned to lie near the proteins, as these were in training."""
         assert isinstance(x, dict)
@@ -319,7 +342,8 @@ class ProteinModality(Modality):
         assert isinstance(known, dict)
         rows, most = known["residues"].shape
         if isinstance(keep, KeepTemplates):
-            return keep.chosen(items, rows, most)
+            given = keep.chosen(items, rows, most)
+            return {name: there for name, there in given.items() if name in self.clocks}
         if keep.leaves:
             for name in keep.leaves:
                 if name not in self.clocks:
@@ -341,7 +365,7 @@ class ProteinModality(Modality):
         indices: Sequence[int] | None = None,
     ) -> Samples:
         """As for every modality; residues that are kept do not move when bonds are closed, and have the user's own atoms,
-        and designs of templates have their names."""
+        and designs of templates have their names. B-factors are 1 where the type is kept, and 0 where it is designed."""
         assert isinstance(state, dict)
         if keep is None and not any(isinstance(item, Template) for item in like or ()):
             return super().collect(state, mask, record, conditions, like, keep, indices)
@@ -349,8 +373,11 @@ class ProteinModality(Modality):
         originals = list(like) * (len(nowhere) if len(like) == 1 else 1)
         chosen = {} if keep is None else self.chosen(keep, state, originals)
         assert isinstance(chosen, dict)
-        fixed = chosen.get("positions", nowhere) & chosen.get("frames", nowhere)
+        fixed = ~nowhere
+        for name in {"positions", "frames"} & {*self.clocks}:
+            fixed = fixed & chosen.get(name, nowhere)
         typed = chosen.get("residues", nowhere)
+        dressed = chosen.get("torsions", nowhere if "torsions" in self.clocks else typed)
         items: list[Any] = []
         for i, item in enumerate(self.proteins(state, mask, fixed=fixed)):
             if isinstance(item, Failure):
@@ -358,8 +385,9 @@ class ProteinModality(Modality):
                 continue
             n = len(item)
             own, follows = self._protein(originals[i], i), bound(state["places"][i, :n].cpu())
-            made = restored(item, own, fixed[i, :n].numpy(), follows.numpy(), typed[i, :n].numpy())
-            items.append(to_structure(made))
+            kept = (fixed[i, :n].numpy(), follows.numpy(), typed[i, :n].numpy(), dressed[i, :n].numpy())
+            made = restored(item, own, *kept)
+            items.append(to_structure(made, bfactors=typed[i, :n].float().tolist()))
         return self.gathered(items, state, mask, record, conditions, indices)
 
     def save(self, item: Any, path: Path) -> None:
@@ -373,7 +401,7 @@ class ProteinModality(Modality):
         return read(path)
 
     def files(self, samples: Samples) -> Mapping[str, Callable[[Path], object]]:
-        """``designs.json`` and ``sequences.fasta``; see :mod:`langevin.modalities.protein.records`."""
+        """Lists, sequences, scores and files for ProteinMPNN; see :mod:`langevin.modalities.protein.records`."""
         from langevin.modalities.protein.records import files
 
         return files(samples)
@@ -392,42 +420,6 @@ class ProteinModality(Modality):
         from langevin.modalities.protein.metrics.evaluate import evaluate
 
         return evaluate(items, reference)
-
-
-def bound(places: Tensor) -> Tensor:
-    """(n,): whether a residue follows the one before it in its chain, of their places (n, 3)."""
-    step = places[1:] - places[:-1]
-    return torch.cat([torch.zeros(1, dtype=torch.bool), (step[:, 0] == 0) & (step[:, 1] == 1)])
-
-
-def placed(protein: Protein) -> np.ndarray:
-    """(n, 3) float32: number of the chain, and of the residue in it from 0; one place is left out at a break in a chain.
-    Nothing is a hotspot."""
-    chain = np.zeros(len(protein), np.int64)
-    number = np.zeros(len(protein), np.int64)
-    breaks = protein.breaks
-    for i in range(1, len(protein)):
-        other = protein.chains[i] != protein.chains[i - 1]
-        chain[i] = chain[i - 1] + other
-        if other:
-            number[i] = 0
-        elif breaks[i]:
-            # as many places as the file's numbers leave out, where they say so
-            number[i] = number[i - 1] + max(2, int(protein.numbers[i] - protein.numbers[i - 1]))
-        else:
-            number[i] = number[i - 1] + 1
-    return np.stack([chain, number, np.zeros_like(chain)], 1).astype(np.float32)
-
-
-def _chain_name(k: int) -> str:
-    """A, B, …, Z, AA, AB, …"""
-    name = ""
-    while True:
-        k, letter = divmod(k, 26)
-        name = chr(ord("A") + letter) + name
-        if not k:
-            return name
-        k -= 1
 
 
 MODALITIES = Registry("protein modality", ProteinModality)

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from langevin.modalities.residues import BACKBONE, NUCLEOTIDES, SIDE_CHAINS, WATERS, parent_of
 
-__all__ = ["PEPTIDE", "TERMINAL", "Residue", "residues_of"]
+__all__ = ["NEAR", "PEPTIDE", "TERMINAL", "Residue", "residues_of"]
 
 PEPTIDE = 2.0  # Å, the longest C–N distance that counts as a bond
 NEAR = 4.5  # Å, the longest CA–CA distance of neighbours whose C or N is not known

@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from langevin.modalities.protein.native import PEPTIDE, TERMINAL, residues_of
+from langevin.modalities.protein.native import NEAR, PEPTIDE, TERMINAL, residues_of
 from langevin.modalities.residues import LETTER
 
 if TYPE_CHECKING:
@@ -176,7 +176,7 @@ class Protein:
         """(n,) whether a residue does not follow the one before it, as the first never does.
 
         It is of another chain, or the C–N distance is over 2 Å; where C or N is missing, the number is not the next
-        one (nor the same with another insertion code).
+        one (nor the same with another insertion code), or CA–CA is over 4.5 Å.
         """
         found = np.ones(len(self), bool)
         if len(self) < 2:
@@ -184,7 +184,8 @@ class Protein:
         distance = np.linalg.norm(self.backbone[1:, 0] - self.backbone[:-1, 2], axis=-1)
         step = np.diff(self.numbers)
         next_one = (step == 1) | ((step == 0) & (self.insertions[1:] != self.insertions[:-1]))
-        follows = np.where(np.isfinite(distance), distance <= PEPTIDE, next_one)
+        near = np.linalg.norm(np.diff(self.backbone[:, 1], axis=0), axis=-1) <= NEAR
+        follows = np.where(np.isfinite(distance), distance <= PEPTIDE, next_one & near)
         found[1:] = ~follows | (self.chains[1:] != self.chains[:-1])
         return found
 

@@ -8,7 +8,7 @@ import numpy as np
 
 from langevin.trees import merge
 
-__all__ = ["defaults"]
+__all__ = ["defaults", "sidechain_defaults", "trace_defaults"]
 
 
 def defaults(data: Any, given: dict[str, Any]) -> dict[str, Any]:
@@ -20,9 +20,34 @@ def defaults(data: Any, given: dict[str, Any]) -> dict[str, Any]:
         data: a protein data set.
         given: keys of a model's configuration that stand as they are; see :func:`langevin.trees.merge`.
     """
+    return _settled(_proteins(data, given), given)
+
+
+def trace_defaults(data: Any, given: dict[str, Any]) -> dict[str, Any]:
+    """As :func:`defaults`, for CA traces: what is said there of frames does not arise."""
+    own = _proteins(data, given)
+    own["name"] = "my-traces"
+    own["modality"]["name"] = "protein-trace"
+    for tree in (own["parametrisation"], own["objective"]["scales"], own["sampling"]["lag"]):
+        del tree["frames"]
+    return _settled(own, given)
+
+
+def sidechain_defaults(data: Any, given: dict[str, Any]) -> dict[str, Any]:
+    """As :func:`defaults`, for proteins with side chains, whose torsions are drawn when their types are."""
+    own = _proteins(data, given)
+    own["name"] = "my-sidechains"
+    own["modality"]["name"] = "protein-sidechains"
+    own["objective"]["scales"]["torsions"] = 1.0
+    own["sampling"]["lag"]["torsions"] = own["sampling"]["lag"]["residues"]
+    return _settled(own, given)
+
+
+def _proteins(data: Any, given: dict[str, Any]) -> dict[str, Any]:
+    """What follows from the data."""
     network = given.get("network") or {}
     sizes, counts = np.unique(data.lengths, return_counts=True)
-    own = {
+    return {
         "name": "my-proteins",
         "modality": {
             "name": "protein",
@@ -38,8 +63,9 @@ def defaults(data: Any, given: dict[str, Any]) -> dict[str, Any]:
         "objective": {
             "times": {"name": "stratified", "base": {"name": "logit-normal", "mean": -0.5, "std": 1.3}},
             "scales": {"positions": 1.0, "frames": 4.0, "residues": 0.05, "secondary": 0.1},
-            "independent": 0.1,
-            "given": 0.3,
+            "independent": 0.15,
+            "given": 0.35,
+            "auxiliary": 1.0,
         },
         "sampling": {
             "sampler": "ddpm-cool",
@@ -52,5 +78,9 @@ def defaults(data: Any, given: dict[str, Any]) -> dict[str, Any]:
         "licence": getattr(data, "licence", None),
         "attribution": getattr(data, "attribution", None),
     }  # fmt: skip
+
+
+def _settled(own: dict[str, Any], given: dict[str, Any]) -> dict[str, Any]:
+    """With the given keys in their place, and without what nothing is known of."""
     both = {**own, **{key: merge(own.get(key), value) for key, value in given.items()}}
     return {key: value for key, value in both.items() if value is not None}

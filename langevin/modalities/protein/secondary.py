@@ -41,8 +41,8 @@ def secondary_of(protein: Protein) -> NDArray[np.int64]:
 def secondary(protein: Protein) -> str:
     """One letter for each residue: H helix, E strand, - neither, or a residue without its atoms."""
     known = protein.note.get("secondary")
-    if known is not None and len(known) == len(protein):
-        return str(known)
+    if isinstance(known, str) and len(known) == len(protein):  # a list is what a plan asked for
+        return known
     whole = _with_oxygens(protein)
     there = np.asarray(np.isfinite(whole).all((1, 2)))
     if 10 * there.sum() < 9 * len(protein) or importlib.util.find_spec("pydssp") is None:

@@ -6,7 +6,11 @@ import pytest
 import torch
 
 from langevin.core import grids
+from langevin.core.processes import Gaussian, Product
+from langevin.core.rng import Stream
 from langevin.core.samplers import PRESETS, Single
+from langevin.core.samplers.base import Move
+from langevin.core.schedules import Linear
 from tests.core.exact import last, normal
 
 
@@ -38,3 +42,22 @@ def test_a_preset_and_what_is_refused() -> None:
     for wrong in (-0.1, float("inf"), float("nan")):
         with pytest.raises(ValueError, match="noise_scale"):
             Single(1.0, noise_scale=wrong)
+
+
+def test_leaves_have_scales_of_their_own() -> None:
+    process = Product(a=Gaussian(Linear()), b=Gaussian(Linear()))
+    x = {"a": torch.zeros(500, 3), "b": torch.ones(500, 3)}
+    belief = process.posterior({name: torch.zeros_like(part) for name, part in x.items()}, x, 0.8, "x")
+
+    def stepped(scale: float | dict[str, float]) -> dict[str, torch.Tensor]:
+        asking = Single(1.0, noise_scale=scale).step(Move(0, 0.8, 0.4), process, x, Stream.of(0, 500), None)
+        next(asking)
+        with pytest.raises(StopIteration) as end:
+            asking.send(belief)
+        return end.value.value[0]
+
+    whole, none, own = stepped(1.0), stepped(0.0), stepped({"a": 0.0})
+    assert torch.equal(own["a"], none["a"]) and torch.equal(own["b"], whole["b"])
+    assert not torch.equal(whole["a"], none["a"])
+    with pytest.raises(ValueError, match="unknown leaf of noise_scale 'c'"):
+        stepped({"c": 1.0})
