@@ -17,6 +17,9 @@ for each, the model's own defaults, seed 0:
     backbone for a sequence     TM to the chain, beside that of unconditional designs of its length
     secondary structure given   share of residues whose drawn structure, by hydrogen bonds, is the given one, beside that
                                 of unconditional designs
+    fold given                  of 14 chains, secondary structure kept and adjacency of its helices and strands pushed to:
+                                F1 of the adjacent pairs and agreement of the secondary structure, TM to the chain; beside
+                                designs with the secondary structure alone, and unconditional ones
     partial diffusion           TM to the chain from t = 0.1, 0.3 and 0.5
     symmetry                    C2, C3 and D2 of the model's own making: RMSD from perfect copies, plausible units
 """
@@ -38,6 +41,8 @@ from benchmarks.reporting import heading, table
 from langevin.modalities.base import Failure
 from langevin.modalities.protein.archives import read_archive
 from langevin.modalities.protein.design import design
+from langevin.modalities.protein.fold import Fold
+from langevin.modalities.protein.metrics.fold import fold_agreement
 from langevin.modalities.protein.metrics.motif import symmetry_rmsd
 from langevin.modalities.protein.metrics.plausible import measure
 from langevin.modalities.protein.metrics.similarity import superposed, tm_score
@@ -45,7 +50,7 @@ from langevin.modalities.protein.protein import Protein, of_structure
 from langevin.modalities.protein.secondary import secondary
 from langevin.modalities.statistics import bootstrap, wilson
 
-LOOP, PIECE = 10, 12
+LOOP, PIECE, FOLDS = 10, 12, 14
 JOIN = 0.15  # Å of CA–CA from trans or cis
 
 
@@ -196,6 +201,39 @@ def wholes(model: Any, chains: Sequence[Protein]) -> list[dict[str, str]]:
     return rows
 
 
+def folds(model: Any, chains: Sequence[Protein]) -> list[dict[str, str]]:
+    picked = [chains[k] for k in np.linspace(0, len(chains) - 1, min(FOLDS, len(chains))).astype(int)]
+    asked = [(chain, Fold.of(chain)) for chain in picked]
+    asked = [(chain, fold) for chain, fold in asked if len(fold.blocks) > 1]
+    rows = []
+    ways: dict[str, Callable[[Fold], dict[str, Any]]] = {
+        "fold given": lambda fold: {"fold": fold},
+        "… its secondary structure alone": lambda fold: {
+            "contig": str(len(fold)),
+            "secondary": fold.secondary,
+        },
+        "… unconditional": lambda fold: {"contig": str(len(fold))},
+    }
+    for name, way in ways.items():
+        made = [
+            drawn(design(model, **way(fold), seed=k, progress=False))[0] for k, (_, fold) in enumerate(asked)
+        ]
+        found = [fold_agreement(item, fold) for item, (_, fold) in zip(made, asked, strict=True)]
+        alike = [tm(item, chain) for item, (chain, _) in zip(made, asked, strict=True)]
+        figures = {
+            "F1 of adjacent pairs": [one.f1 for one in found],
+            "… precision": [one.precision for one in found],
+            "… recall": [one.recall for one in found],
+            "secondary structure that agrees": [one.secondary for one in found],
+            "TM to the chain": alike,
+        }
+        for figure, values in figures.items():
+            rows.append(
+                {"task": name if figure.startswith("F1") else "", "figure": figure, "value": mean(values)}
+            )
+    return rows
+
+
 def assemblies(model: Any, n: int) -> list[dict[str, str]]:
     rows = []
     for name, copies in (("C2", 2), ("C3", 3), ("D2", 4)):
@@ -239,6 +277,7 @@ def main(arguments: list[str] | None = None) -> int:
         lambda: loops(model, chains),
         lambda: motifs(model, chains),
         lambda: wholes(model, chains),
+        lambda: folds(model, chains),
         lambda: assemblies(model, 8),
     ]
     for task in tasks:

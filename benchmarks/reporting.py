@@ -13,7 +13,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-__all__ = ["heading", "machine", "table", "write"]
+__all__ = ["heading", "judged", "machine", "table", "write"]
 
 PACKAGES = ("torch", "diffusers", "numpy", "scipy")
 
@@ -60,6 +60,37 @@ def table(rows: Sequence[Mapping[str, Any]]) -> None:
         line = [c.ljust(w) if i == 0 else c.rjust(w) for i, (c, w) in enumerate(zip(row, widths))]
         print("  ".join(line).rstrip())
     sys.stdout.flush()
+
+
+def judged(
+    case: str,
+    figure: str,
+    found: Any,
+    bar: float | None = None,
+    least: bool = False,
+    lower: float | None = None,
+) -> dict[str, str]:
+    """A row of what was measured beside its bar.
+
+    Args:
+        case, figure: what was measured of what.
+        found: a number, an estimate with a ``value``, or a text, which has no bar.
+        bar: what it is to be at most; None for a figure that has no bar.
+        least: what it is to be at least.
+        lower: a bar for models that were trained without a GPU.
+    """
+    value = getattr(found, "value", found)
+    shown = f"{found:.4g}" if isinstance(found, float) else str(found)
+    row = {"case": case, "figure": figure, "value": shown, "bar": "", "met": ""}
+    if bar is None:
+        return row
+
+    def holds(to: float) -> bool:
+        return bool(value >= to if least else value <= to)
+
+    row["bar"] = f"{'≥' if least else '≤'} {bar:.3g}" + ("" if lower is None else f" (CPU {lower:.3g})")
+    row["met"] = "yes" if holds(bar) else "CPU's" if lower is not None and holds(lower) else "no"
+    return row
 
 
 def write(

@@ -37,6 +37,7 @@ __all__ = [
     "WEIGHTS",
     "Entry",
     "FolderError",
+    "fresh",
     "member",
     "read_card",
     "read_config",
@@ -402,3 +403,10 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     if len(keys) != len(pairs):
         raise ValueError("a key stands there twice")
     return keys
+
+
+def fresh(root: Path, name: str) -> Path:
+    """A folder that is not there yet: runs/NAME, runs/NAME-2, …"""
+    return next(
+        path for k in range(1, 1_000_000) if not (path := root / (name if k == 1 else f"{name}-{k}")).exists()
+    )

@@ -161,6 +161,8 @@ def device(value: str) -> str:
 def add_fields(parser: argparse.ArgumentParser, spec: type) -> list[str]:
     """A flag for every field of a dataclass, by its type: a number, text, yes/no, a choice, some numbers, texts (repeated).
 
+    The metadata of a field may hold ``help``, and ``short``, further flags as ("-n",).
+
     Returns:
         The names of the fields.
 
@@ -185,7 +187,8 @@ def add_fields(parser: argparse.ArgumentParser, spec: type) -> list[str]:
             options |= {"type": inner[0], "nargs": len(inner), "metavar": inner[0].__name__.upper()}
         else:
             raise TypeError(f"{spec.__name__}.{field.name}: {annotation} cannot be a flag")
-        parser.add_argument(f"--{field.name.replace('_', '-')}", dest=field.name, **options)
+        flags = [*field.metadata.get("short", ()), f"--{field.name.replace('_', '-')}"]
+        parser.add_argument(*flags, dest=field.name, **options)
         names.append(field.name)
     return names
 

@@ -30,7 +30,7 @@ from langevin.cli.arguments import (
 )
 from langevin.core.errors import unknown
 from langevin.core.values import class_index, finite
-from langevin.folders import read_config
+from langevin.folders import fresh, read_config
 from langevin.modalities import plugins as modalities
 from langevin.modalities.samples import MANIFEST, PASSING, described, read_manifest
 
@@ -81,7 +81,7 @@ def run(argv: Sequence[str]) -> int:
     _check_conditions(parser, info, [{name: getattr(args, f"on_{name}") for name in info.conditions}])
     _check_text(parser, "negative", args.negative)
     rows = _rows(parser, args, info, asked)
-    out = Path(args.out) if args.out else _fresh(Path("runs"), info.name)
+    out = Path(args.out) if args.out else fresh(Path("runs"), info.name)
     if not args.overwrite:
         _check_folder(parser, out, args, info, spec, asked, rows)
 
@@ -431,10 +431,3 @@ def _said(entry: dict[str, Any], name: str) -> str | None:
     """The condition of a listed sample as a flag has it."""
     value = (entry.get("condition") or {}).get(name)
     return None if value is None else str(value)
-
-
-def _fresh(root: Path, name: str) -> Path:
-    """A folder that is not there yet: runs/NAME, runs/NAME-2, …"""
-    return next(
-        path for k in range(1, 1_000_000) if not (path := root / (name if k == 1 else f"{name}-{k}")).exists()
-    )

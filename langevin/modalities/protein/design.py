@@ -4,8 +4,10 @@
     design(model, "5-15/A10-25/30-40", "5tpn.pdb", n=8)                 a scaffold for a motif (keep)
     design(model, "60/0 B1-100", "target.pdb", hotspots="B30,B33")      a binder for a target (keep)
     design(model, "120", symmetry="C3")                                 three chains of forty around an axis (a guidance)
-    design(model, "A1-90", "own.pdb", partial=0.4)                      the given chain, redrawn from t = 0.4 (start from)
+    design(model, "90", "own.pdb", partial=0.4)                         the given chain, redrawn from t = 0.4 (start from)
+    design(model, "60/0 B1-70", "complex.pdb", partial=0.4)             its first chain, beside the second (both)
     design(model, "60", secondary="-" + 18 * "H" + …)                   with the secondary structure given (keep)
+    design(model, fold="scaffold.pdb", n=8)                             and which helices and strands touch (a guidance)
 
 What a contig says is in :mod:`langevin.modalities.protein.contigs`, and ``langevin plan`` prints it. Every design has its
 mapping with the keys of RFdiffusion's .trb files in ``designs.json`` of a saved folder.
@@ -24,6 +26,7 @@ import torch
 from langevin.core.guidance.base import Chain, Guidance
 from langevin.core.guidance.symmetry import symmetry as symmetric
 from langevin.core.rng import Stream
+from langevin.modalities.protein.fold import Fold, numbered
 from langevin.modalities.protein.guiding import guiding
 from langevin.modalities.protein.plan import Plan
 from langevin.modalities.protein.potentials import Layout
@@ -40,7 +43,7 @@ __all__ = ["design", "planned"]
 
 def design(
     model: Model,
-    contig: str | int | Sequence[str | int],
+    contig: str | int | Sequence[str | int] | Plan | None = None,
     input: Any = None,
     n: int = 1,
     *,
@@ -53,10 +56,14 @@ def design(
     loop: str | None = None,
     hotspots: str | None = None,
     secondary: str | None = None,
+    fold: Any = None,
     symmetry: str | None = None,
     potentials: str | Sequence[str] = (),
     guide_scale: float = 2.0,
     guide_decay: str = "quadratic",
+    olig_intra_all: bool = True,
+    olig_inter_all: bool = True,
+    olig_custom_contact: str | None = None,
     partial: float | None = None,
     numbering: str = "input",
     seed: int = 0,
@@ -67,7 +74,8 @@ def design(
 
     Args:
         model: of proteins.
-        contig: of the whole assembly, in RFdiffusion's grammar.
+        contig: of the whole assembly, in RFdiffusion's grammar; or a plan, which has all that is said about residues.
+            Left out where there is a fold.
         input: a file, a Biopython structure or a :class:`~langevin.modalities.protein.protein.Protein`, whose residues the
             contig names.
         n: how many.
@@ -76,10 +84,15 @@ def design(
             :class:`~langevin.modalities.protein.plan.Plan`. Models are told of hotspots as in training; the potential
             "type:hotspot_ncontacts" draws to them, too.
         secondary: of the design, one letter for each residue (H, E, -; X where it is open); a contig of fixed length.
+        fold: a :class:`~langevin.modalities.protein.fold.Fold`, its file, or a structure that has it. Its secondary
+            structure is kept, and the potential "type:fold" pushes towards its adjacency, with a linear decay; where
+            ``potentials`` have one of that type it is taken instead, with ``guide_scale`` and ``guide_decay``.
         symmetry: "C3", "D2", "tetrahedral", "octahedral", "icosahedral"; the input lies on the axes of the group.
         potentials: RFdiffusion's strings, as "type:monomer_ROG,weight:1".
         guide_scale, guide_decay: of the potentials; see :mod:`langevin.modalities.protein.guiding`.
-        partial: time in (0, 1] to which the input is noised, and from which it is redrawn.
+        olig_intra_all, olig_inter_all, olig_custom_contact: which chains the potential olig_contacts is about, as of
+            :func:`~langevin.modalities.protein.guiding.guiding`.
+        partial: time in (0, 1] to which what the contig builds is noised from the input, and from which it is redrawn.
         numbering: "input" or "design", of the residues of the designs.
         seed, first: of the random numbers; lengths are drawn from them, too.
         options: of ``model.sample``: steps, sampler, guidance, batch_size …
@@ -88,49 +101,74 @@ def design(
         ValueError: what cannot be designed; the message points at it.
         FileNotFoundError: no such input.
     """
-    protein = _read(input)
+    whole = None if fold is None else Fold.given(fold)
+    if whole is not None:
+        contig = whole.contig(contig, length, secondary=secondary, symmetry=symmetry, partial=partial)
+        length = None
+    elif contig is None:
+        raise ValueError("a design needs a contig, as '5-15/A10-25/30-40', or a fold")
     copies = group(symmetry) if symmetry is not None else None
-    plan = Plan.of(
-        contig,
-        protein,
-        length=length,
-        inpaint_seq=inpaint_seq,
-        inpaint_str=inpaint_str,
-        provide_seq=provide_seq,
-        helix=helix,
-        strand=strand,
-        loop=loop,
-        hotspots=hotspots,
-        partial=partial is not None,
-        numbering=numbering,
-        copies=1 if copies is None else len(copies),
-    )
+    said = {
+        "length": length,
+        "inpaint_seq": inpaint_seq,
+        "inpaint_str": inpaint_str,
+        "provide_seq": provide_seq,
+        "helix": helix,
+        "strand": strand,
+        "loop": loop,
+        "hotspots": hotspots,
+    }
+    if isinstance(contig, Plan):
+        plan, twice = contig, [name for name, value in {"input": input, **said}.items() if value is not None]
+        if twice:
+            raise ValueError(f"{twice[0]} is part of the plan; give it to Plan.of")
+        if plan.copies != (1 if copies is None else len(copies)):
+            raise ValueError(
+                f"the plan is of {plan.copies} copies, the symmetry {symmetry!r} of another number"
+            )
+        if plan.partial != (partial is not None):
+            raise ValueError("partial is said of the plan and of the design, or of neither")
+    else:
+        plan = Plan.of(
+            contig,
+            _read(input),
+            partial=partial is not None,
+            numbering=numbering,
+            copies=1 if copies is None else len(copies),
+            **said,  # type: ignore[arg-type]
+        )
     strings = [potentials] if isinstance(potentials, str) else list(potentials)
     settings = {
-        "hotspots": hotspots,
+        "hotspots": hotspots if plan is not contig else ",".join(map(str, plan.hotspots)) or None,
         "secondary": secondary,
+        "fold": None if whole is None else whole.plain(),
         "symmetry": symmetry,
         "potentials": list(strings),
         "guide_scale": guide_scale,
         "guide_decay": guide_decay,
         "partial": partial,
     }
-    made = planned(
-        plan, n, seed, first, secondary, None if copies is None else copies.double().numpy(), settings
-    )
+    turns = None if copies is None else copies.double().numpy()
+    made = planned(plan, n, seed, first, secondary, turns, settings, whole)
+    layout = _layout(made, whole)
     more: list[Guidance] = [symmetric(copies)] if copies is not None else []
+    pushed = whole is not None and len(whole.blocks) > 1
     if strings:
         force = guiding(
             strings,
             guide_scale=guide_scale,
             guide_decay=guide_decay,
             chains=plan.copies,
-            olig_intra_all=True,
-            olig_inter_all=True,
-            layout=_layout(made),
+            olig_intra_all=olig_intra_all,
+            olig_inter_all=olig_inter_all,
+            olig_custom_contact=olig_custom_contact,
+            layout=layout,
             unit=model.modality.unit,
         )
         more.append(force.guidance())
+        pushed = pushed and all(one.type != "fold" for one in force.potentials)
+    if whole is not None and pushed:
+        more.append(whole.force(layout, model.modality.unit))
     if more:
         given = options.pop("guidance", None)
         if given is not None and not isinstance(given, Guidance):
@@ -139,12 +177,15 @@ def design(
             )
         options["guidance"] = Chain((*more, *([given] if given is not None else [])))
     options |= {"seed": seed, "first": first}
-    found: Samples = (
-        model.sample(n, like=made, keep=KeepTemplates(), **options)
-        if partial is None
-        else model.sample(n, start=made, strength=partial, **options)
-    )
-    return found
+    if partial is None:
+        return model.sample(n, like=made, keep=KeepTemplates(), **options)  # type: ignore[no-any-return]
+    if all(item.given["positions"].all() for item in made):
+        raise ValueError(
+            f"partial diffusion redraws nothing of {plan.contig}: residues that are named are kept; write their number, "
+            f"{len(made[0])}, for those that are to be redrawn"
+        )
+    kept = KeepTemplates() if any(there.any() for item in made for there in item.given.values()) else None
+    return model.sample(n, start=made, strength=partial, keep=kept, **options)  # type: ignore[no-any-return]
 
 
 def planned(
@@ -155,18 +196,23 @@ def planned(
     secondary: str | None = None,
     copies: Any = None,
     settings: Mapping[str, Any] | None = None,
+    fold: Fold | None = None,
 ) -> list[Template]:
     """The templates of ``n`` designs; lengths that a plan leaves open are drawn for each, design k by number ``first`` + k.
+
+    Those of a fold are drawn by the fold, of whose contig the plan is, and ``secondary`` follows from it.
 
     Raises:
         ValueError: as :func:`~langevin.modalities.protein.templates.template_of`.
     """
     numbers = list(range(first, first + n))
-    drawn = plan.draw(Stream.of(seed, numbers).fold("contig"))
+    rng = Stream.of(seed, numbers).fold("contig")
+    drawn = [(one, secondary) for one in plan.draw(rng)] if fold is None else fold.plans(plan, rng)
     out = []
-    for number, one in zip(numbers, drawn, strict=True):
-        template = template_of(one, secondary, copies)
-        out.append(replace(template, about={**one.mapping(seed, settings), "sample": number}))
+    for number, (one, letters) in zip(numbers, drawn, strict=True):
+        template = template_of(one, letters, copies)
+        told = settings if fold is None else {**(settings or {}), "secondary": letters}
+        out.append(replace(template, about={**one.mapping(seed, told), "sample": number}))
     return out
 
 
@@ -181,7 +227,7 @@ def _read(source: Any) -> Protein | None:
     return of_structure(source)
 
 
-def _layout(made: Sequence[Template]) -> Layout:
+def _layout(made: Sequence[Template], fold: Fold | None) -> Layout:
     """Which residues are what, of all designs, (n, N)."""
     most = max(map(len, made))
 
@@ -198,4 +244,6 @@ def _layout(made: Sequence[Template]) -> Layout:
         binder=rows([~there for there in kept], bool),
         designed=rows([~there for there in kept], bool),
         hotspots=rows(hot, bool) if any(there.any() for there in hot) else None,
+        blocks=None if fold is None else rows([numbered(item.letters) for item in made], np.int64),
+        adjacent=None if fold is None else torch.from_numpy(fold.adjacent),
     )

@@ -249,7 +249,7 @@ def _number(kind: str, name: str, value: str, whole: bool) -> float | int:
         if number != int(number) or number < 1:
             raise ValueError(f"{name} of {kind} is a number of residues, at least 1; got {value}")
         return int(number)
-    if name in ("r_0", "rep_r_0") and number <= 0:
+    if name in ("r_0", "rep_r_0", "softness") and number <= 0:
         raise ValueError(f"{name} of {kind} is a length in Å above 0, got {value}")
     if name in ("d_0", "min_dist") and number < 0:
         raise ValueError(f"{name} of {kind} is a length in Å, at least 0; got {value}")

@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -20,10 +20,10 @@ from langevin.modalities.base import Command
 if TYPE_CHECKING:
     from langevin.modalities.protein.rfdiffusion import Request
 
-__all__ = ["PlanFlags", "command"]
+__all__ = ["OF_FLAG", "PlanFlags", "command", "requested"]
 
 _SETTING = re.compile(r"\+{0,2}[a-z_]+(\.[A-Za-z0-9_]+)*=")
-_OF_FLAG = {  # RFdiffusion's names of the flags
+OF_FLAG = {  # RFdiffusion's names of the flags
     "input": "inference.input_pdb",
     "length": "contigmap.length",
     "hotspots": "ppi.hotspot_res",
@@ -73,20 +73,28 @@ class _Asked:
     flags: PlanFlags
 
 
-def _read(words: Sequence[str], flags: PlanFlags) -> _Asked:
-    """Raises ValueError: no contig, or what cannot be read."""
-    from dataclasses import replace
+def requested(words: Sequence[str], flags: Any, called: str, partial: bool = False) -> Request:
+    """What words and flags ask for: a contig, or settings of RFdiffusion.
 
-    from langevin.modalities.protein.contigs import Contig, ContigError
+    Args:
+        words: of the command line.
+        flags: an object with the fields that :data:`OF_FLAG` names, or some of them; None where a flag was not given.
+        called: the command, for messages.
+        partial: the design starts from the input, where the settings do not say it.
+
+    Raises:
+        ValueError: no contig, something said twice, no such file, or what cannot be read.
+    """
+    from langevin.modalities.protein.contigs import ContigError
     from langevin.modalities.protein.rfdiffusion import read
 
     settings = [word for word in words if _SETTING.match(word)]
     contig = " ".join(word for word in words if not _SETTING.match(word))
     names = {word.lstrip("+").partition("=")[0] for word in settings}
     values = {
-        full: getattr(flags, name) for name, full in _OF_FLAG.items() if getattr(flags, name) is not None
+        full: getattr(flags, name) for name, full in OF_FLAG.items() if getattr(flags, name, None) is not None
     }
-    for name, full in _OF_FLAG.items():
+    for name, full in OF_FLAG.items():
         if full in names & {*values}:
             raise ValueError(f"--{name.replace('_', '-')} and {full} are the same; give one")
     if contig and "contigmap.contigs" in names:
@@ -96,21 +104,25 @@ def _read(words: Sequence[str], flags: PlanFlags) -> _Asked:
     if contig:
         settings.append(f"contigmap.contigs={contig}")
     if not settings:
-        raise ValueError('which contig? for example langevin plan "5-15/A10-25/30-40" --input 1abc.pdb')
+        raise ValueError(f'which contig? for example langevin {called} "5-15/A10-25/30-40" --input 1abc.pdb')
     try:
         request = read([*settings, *(f"{name}={value}" for name, value in values.items())])
     except ContigError as error:
         raise ContigError(error.problem.removeprefix("contigmap.contigs: "), error.span) from None
+    if partial and request.partial_steps is None:
+        request = replace(request, partial_steps=request.steps)
     if request.contig is None:
         request.plan()
-    if flags.partial and request.partial_steps is None:
-        request = replace(request, partial_steps=request.steps)
     if request.input is not None and not Path(request.input).is_file():
         raise ValueError(f"there is no file {request.input!r}")
     if request.symmetry is None:
         request.plan()
-    assert isinstance(request.contig, Contig)
-    return _Asked(request, flags)
+    return request
+
+
+def _read(words: Sequence[str], flags: PlanFlags) -> _Asked:
+    """Raises ValueError: no contig, or what cannot be read."""
+    return _Asked(requested(words, flags, "plan", bool(flags.partial)), flags)
 
 
 def _run(asked: _Asked) -> str:

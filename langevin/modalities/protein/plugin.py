@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from langevin.modalities.base import Modality, Plugin
-from langevin.modalities.protein import planning
+from langevin.modalities.protein import designing, planning
 
 __all__ = ["SUFFIXES", "WRITTEN", "ProteinSpec", "plugin"]
 
@@ -63,5 +63,5 @@ plugin = Plugin(
     suffixes=SUFFIXES,
     written=WRITTEN,
     own=("sizes",),
-    commands=(planning.command,),
+    commands=(planning.command, designing.command),
 )

@@ -8,6 +8,7 @@ r"""Guiding potentials: functions of CA positions that designs are pushed up, as
     interface_ncontacts    w Σ s(d) between the binder and the rest
     olig_contacts          Σ s(d) within chains and between chains, each with its weight
     substrate_contacts     w Σ s(d) of designed residues with the nearest atom of a small molecule, less a repulsion
+    fold                   −w cost of blocks that should touch and do not, or do and should not; not one of RFdiffusion's
 
 They are written ``"type:olig_contacts,weight_intra:1,weight_inter:0.1"`` (Watson et al., 2023, doi
 10.1038/s41586-023-06415-8, and RFdiffusion's documentation, whose names and defaults these are). Larger is better.
@@ -30,6 +31,8 @@ from typing import ClassVar
 
 import torch
 from torch import Tensor
+
+from langevin.modalities.protein.adjacency import cost
 
 __all__ = ["POTENTIALS", "Layout", "Potential", "Substrate"]
 
@@ -88,6 +91,8 @@ class Layout:
         designed: (N,) or (B, N) bool, residues that are not given; None for all.
         substrate: of ``substrate_contacts``.
         hotspots: (N,) or (B, N) bool, of ``hotspot_ncontacts``.
+        blocks: (N,) or (B, N), number of the block (helix or strand) that a residue is in, from 1; 0 for none.
+        adjacent: (K, K) bool, of the blocks of a fold, the same for all rows.
     """
 
     chains: Tensor | None = None
@@ -95,6 +100,8 @@ class Layout:
     designed: Tensor | None = None
     substrate: Substrate | None = None
     hotspots: Tensor | None = None
+    blocks: Tensor | None = None
+    adjacent: Tensor | None = None
 
     def at(self, index: Tensor | slice, total: int) -> Layout:
         """The same for some rows of a run of ``total`` samples.
@@ -102,13 +109,13 @@ class Layout:
         Raises:
             ValueError: something that has neither one row nor ``total``.
         """
-        parts = {name: getattr(self, name) for name in ("chains", "binder", "designed", "hotspots")}
+        parts = {name: getattr(self, name) for name in ("chains", "binder", "designed", "hotspots", "blocks")}
         for name, part in parts.items():
             if part is not None and part.ndim > 1 and len(part) > 1:
                 if len(part) != total:
                     raise ValueError(f"{name} of a layout has {len(part)} rows for {total} samples")
                 parts[name] = part[index]
-        return Layout(**parts, substrate=self.substrate)
+        return Layout(**parts, substrate=self.substrate, adjacent=self.adjacent)
 
 
 @dataclass(frozen=True)
@@ -249,6 +256,23 @@ class Repulsion(Potential):
 
 
 @dataclass(frozen=True)
+class FoldAdjacency(Potential):
+    """Adjacent blocks of a fold near, others apart (Å): −weight cost of :mod:`langevin.modalities.protein.adjacency`."""
+
+    type = "fold"
+    weight: float = 1.0
+    near: float = 6.0
+    apart: float = 7.5
+    softness: float = 1.0
+
+    def __call__(self, ca: Tensor, real: Tensor, layout: Layout) -> Tensor:
+        if layout.blocks is None or layout.adjacent is None:
+            raise ValueError(f"{self.type} needs a fold with two helices or strands at least: design(fold=…)")
+        blocks = torch.where(real, _rows(layout.blocks, real), 0)
+        return -self.weight * cost(ca, blocks, layout.adjacent, self.near, self.apart, self.softness)
+
+
+@dataclass(frozen=True)
 class OligomerContacts(Potential):
     """Contacts within and between chains, attractive (1), repulsive (−1) or neither (0) by a matrix of the chains."""
 
@@ -333,6 +357,7 @@ POTENTIALS: dict[str, type[Potential]] = {
         InterfaceContacts,
         HotspotContacts,
         Repulsion,
+        FoldAdjacency,
         MonomerContacts,
         OligomerContacts,
         SubstrateContacts,

@@ -291,7 +291,8 @@ _REASONS = {
     "inference.cautious": "files that are there already are never written over; leave it out",
     "inference.write_trajectory": "trajectories are not written; leave it out",
     "potentials.substrate": "ligands in the input are not read; leave it out",
-    "scaffoldguided": "folds from scaffold files are not supported; the structure of a peptide is asked for with "
+    "scaffoldguided": "folds from scaffold files are not supported: _ss.pt and _adj.pt are pickles, which can run anything; "
+    "design(fold='scaffold.pdb') takes the structure that they were made of; the structure of a peptide is asked for with "
     "contigmap.inpaint_str_helix, _strand and _loop",
     "contig_settings": "the mapping follows from contigmap.contigs; leave it out",
 }

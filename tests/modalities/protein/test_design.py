@@ -101,9 +101,23 @@ def test_assemblies_are_symmetric(net: Any, name: str) -> None:
 
 def test_partial_diffusion_begins_from_the_input(net: Any) -> None:
     item = target()
-    (near,) = designs(design(net, "A1-30", item, partial=0.05, **HOW))
-    (far,) = designs(design(net, "A1-30", item, partial=1.0, **HOW))
+    (near,) = designs(design(net, "30", item, partial=0.05, **HOW))
+    (far,) = designs(design(net, "30", item, partial=1.0, **HOW))
     assert rmsd(near, item) < 2.5 and rmsd(far, item) > 5
+    with pytest.raises(ValueError, match="redraws nothing of A1-30.*write their number, 30"):
+        design(net, "A1-30", item, partial=0.5, **HOW)
+
+
+def test_partial_diffusion_keeps_the_residues_that_are_named(net: Any) -> None:
+    item = target()
+    (near,) = designs(design(net, "7/A8-15/15", item, partial=0.05, **HOW))
+    assert np.allclose(near.backbone[7:15, :3], item.backbone[7:15, :3], atol=2e-3)
+    others = np.r_[0:7, 15:30]
+    moved = np.linalg.norm(near.backbone[others, 1] - item.backbone[others, 1], axis=-1)
+    assert 0.01 < moved.mean() < 3.0  # in the frame of what is kept
+    (far,) = designs(design(net, "7/A8-15/15", item, partial=1.0, **HOW))
+    assert np.allclose(far.backbone[7:15, :3], item.backbone[7:15, :3], atol=2e-3)
+    assert np.linalg.norm(far.backbone[others, 1] - item.backbone[others, 1], axis=-1).mean() > 5
 
 
 def test_secondary_structure_is_given_to_the_model(net: Any) -> None:

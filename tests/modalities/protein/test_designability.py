@@ -11,7 +11,7 @@ import torch
 from langevin import optional
 from langevin.modalities.base import Failure
 from langevin.modalities.protein import metrics
-from langevin.modalities.protein.metrics.designability import Folded, designed_sequences
+from langevin.modalities.protein.metrics.designability import Folded
 from langevin.modalities.protein.protein import join
 
 # Writes what ProteinMPNN writes: the input first, then as many sequences as were asked for.
@@ -25,9 +25,9 @@ lines = open(options.pdb_path).read().splitlines()
 n = sum(line.startswith("ATOM") and line[12:16].strip() == "CA" for line in lines)
 folder = pathlib.Path(options.out_folder) / "seqs"
 folder.mkdir(parents=True)
-text = ">design, score=2.1\\n" + "G" * n + "\\n"
+text = ">design, score=2.1, global_score=2.1, fixed_chains=[], designed_chains=['A']\\n" + "G" * n + "\\n"
 for k in range(int(options.num_seq_per_target)):
-    text += f">T={options.sampling_temp}, sample={k + 1}, score=0.9\\n" + "ACDEFGHIKL"[k] * n + "\\n"
+    text += f">T={options.sampling_temp}, sample={k + 1}, score=0.9, seq_recovery=0.1\\n" + "ACDEFGHIKL"[k] * n + "\\n"
 (folder / (pathlib.Path(options.pdb_path).stem + ".fa")).write_text(text)
 """
 
@@ -63,6 +63,13 @@ def test_without_the_programs_there_is_an_error_with_the_command(tmp_path: Path,
         metrics.self_consistency([], proteinmpnn=tmp_path, esmfold=lambda s: Folded(np.zeros((1, 3)), 0.0))
     with pytest.raises(FileNotFoundError, match="esmfold_v1"):
         metrics.self_consistency([], proteinmpnn=program, esmfold=tmp_path)
+    (program / "protein_mpnn_run.py").write_text(STAND_IN.replace("[k] * n", "[k] * (n - 1)"))
+    with pytest.raises(
+        RuntimeError, match="does not fit its backbone: .*design.fa: .* has 9 residues and the first one 10"
+    ):
+        metrics.self_consistency(
+            [metrics.helix(10)], proteinmpnn=program, esmfold=lambda s: Folded(np.zeros((1, 3)), 0.0)
+        )
     (program / "protein_mpnn_run.py").write_text("raise SystemExit('no weights')")
     with pytest.raises(RuntimeError, match="(?s)protein_mpnn_run.py.*no weights"):
         metrics.self_consistency(
@@ -77,13 +84,12 @@ def test_designs_without_a_sequence_of_their_own_have_a_reason() -> None:
     assert found[0].reason == "no sequence" and found[0].rmsd == ()
 
 
-def test_the_command_and_the_sequences_that_it_writes() -> None:
+def test_the_command() -> None:
     command = metrics.proteinmpnn_command("mpnn", "a.pdb", "out", sequences=2, ca_only=True, python="python3")
     assert command[:2] == ["python3", str(Path("mpnn/protein_mpnn_run.py"))]
     assert " ".join(command[2:]) == (
         "--pdb_path a.pdb --out_folder out --num_seq_per_target 2 --sampling_temp 0.1 --seed 37 --batch_size 1 --ca_only"
     )
-    assert designed_sequences(">in\nGG\n>T=0.1, sample=1\nAC\n>T=0.1, sample=2\nDE\n") == ["AC", "DE"]
 
 
 @pytest.mark.slow

@@ -34,6 +34,7 @@ STRINGS = {
     "substrate_contacts": "type:substrate_contacts,rep_r_0:7,s:2",
     "hotspot_ncontacts": "type:hotspot_ncontacts,r_0:5",
     "repulsion": "type:repulsion,reach:9",
+    "fold": "type:fold,weight:3,near:5,apart:12,softness:2",
 }
 
 
@@ -48,7 +49,13 @@ def layout(ca: Tensor) -> Layout:
     atoms = torch.tensor([[5.0, 0.0, 0.0], [0.0, 6.0, 1.0]], dtype=torch.float64)
     motif = torch.tensor([[0.0, 0.0, 0.0], [3.8, 0.0, 0.0], [5.0, 3.6, 0.0]], dtype=torch.float64)
     hotspots = torch.arange(LENGTH) == 1
-    return Layout(designed=designed, substrate=Substrate(atoms, motif, torch.arange(3)), hotspots=hotspots)
+    return Layout(
+        designed=designed,
+        substrate=Substrate(atoms, motif, torch.arange(3)),
+        hotspots=hotspots,
+        blocks=torch.tensor([1, 1, 0, 2, 2, 2, 0, 3, 3]),
+        adjacent=torch.tensor([[0, 1, 0], [1, 0, 0], [0, 0, 0]]).bool(),
+    )
 
 
 def value(name: str, ca: Tensor, mask: Tensor | None = None, where: Layout | None = None) -> Tensor:
@@ -199,6 +206,7 @@ def test_strings_are_read_with_the_defaults_of_their_type() -> None:
         ("type:monomer_ROG,weight:inf", "must be finite"),
         ("type:monomer_contacts,r_0:0", "above 0"),
         ("type:monomer_ROG,min_dist:-1", "at least 0"),
+        ("type:fold,softness:0", "above 0"),
         ("type:binder_ROG,binderlen:2.5", "number of residues"),
         ("type:monomer_ROG,weight", r"expected name:value(.|\n)*\n {4}type:monomer_ROG,weight\n {21}\^{6}$"),
         ("type:monomer_ROG,weight:1,weight:2", "weight stands twice"),

@@ -8,6 +8,9 @@ plausible.py      all of this for one protein, and a rule of thumb
 similarity.py     TM-scores, clusters, superposition
 novelty.py        the nearest training chain, windows searched
 motif.py          motif and symmetry RMSD, interfaces, hotspots
+fold.py           secondary structure and block adjacency against those of a fold
+joins.py          bonds between kept and built residues, clashes across
+surface.py        exposed residues and patches of them
 designability.py  self-consistency by ProteinMPNN and ESMFold, where the user has them
 controls.py       an ideal helix, a random walk, mirror images
 reference.py      what the training chains measure
@@ -22,6 +25,7 @@ from langevin.modalities.protein.metrics.designability import (
     self_consistency,
 )
 from langevin.modalities.protein.metrics.evaluate import evaluate, figures, scores
+from langevin.modalities.protein.metrics.fold import FoldAgreement, fold_agreement
 from langevin.modalities.protein.metrics.motif import hotspots_touched, interfaces, motif_rmsd, symmetry_rmsd
 from langevin.modalities.protein.metrics.novelty import Known, Nearest
 from langevin.modalities.protein.metrics.plausible import Measures, measure
@@ -37,6 +41,7 @@ from langevin.modalities.protein.metrics.similarity import (
 __all__ = [
     "Consistency",
     "Diversity",
+    "FoldAgreement",
     "Folder",
     "Known",
     "Measures",
@@ -45,6 +50,7 @@ __all__ = [
     "diversity",
     "evaluate",
     "figures",
+    "fold_agreement",
     "helix",
     "hotspots_touched",
     "interfaces",

@@ -34,6 +34,7 @@ from langevin import optional
 from langevin.core.progress import bar
 from langevin.modalities.base import Failure
 from langevin.modalities.protein.metrics.similarity import superposed
+from langevin.modalities.protein.mpnn import read_sequences, with_sequences
 from langevin.modalities.protein.protein import ALPHABET, Protein, of_structure
 
 __all__ = [
@@ -41,7 +42,6 @@ __all__ = [
     "Consistency",
     "Folded",
     "Folder",
-    "designed_sequences",
     "proteinmpnn_command",
     "self_consistency",
 ]
@@ -153,12 +153,6 @@ def proteinmpnn_command(
     return [*command, "--ca_only"] if ca_only else command
 
 
-def designed_sequences(fasta: str) -> list[str]:
-    """The sequences in a FASTA text of ProteinMPNN, without the first, which is that of the input."""
-    records = [part.split("\n", 1) for part in fasta.split(">")[1:]]
-    return ["".join(rest[0].split()) if rest else "" for _, *rest in records[1:]]
-
-
 def self_consistency(
     items: Sequence[Any],
     *,
@@ -188,7 +182,8 @@ def self_consistency(
 
     Raises:
         FileNotFoundError: one of the programs is not there; the message has the command that gets it.
-        RuntimeError: ProteinMPNN failed; the message has its command and the end of what it said.
+        RuntimeError: ProteinMPNN failed, and the message has its command and the end of what it said; or its sequences do
+            not fit.
     """
     if proteinmpnn is not None:
         command = proteinmpnn_command(proteinmpnn, "design.pdb", "out")
@@ -246,10 +241,7 @@ def _designed(protein: Protein, program: str | Path, **options: Any) -> list[str
         if ran.returncode or not fasta.is_file():
             said = (ran.stderr or ran.stdout).strip()[-500:]
             raise RuntimeError(f"ProteinMPNN failed: {' '.join(command)}\n{said}")
-        found = designed_sequences(fasta.read_text(encoding="utf-8"))
-    wrong = [sequence for sequence in found if len(sequence) != len(protein)]
-    if wrong or not found:
-        raise RuntimeError(
-            f"ProteinMPNN wrote {len(found)} sequences, {len(wrong)} of another length than the {len(protein)} residues"
-        )
-    return found
+        try:
+            return [with_sequences(protein, record).sequence for record in read_sequences(fasta)]
+        except ValueError as error:
+            raise RuntimeError(f"ProteinMPNN wrote what does not fit its backbone: {error}") from None

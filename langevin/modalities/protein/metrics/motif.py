@@ -1,24 +1,38 @@
 """How far kept parts, copies and partners are from what was asked: motif RMSD, symmetry RMSD, interfaces and hotspots.
 
 RMSD is taken after the best superposition without reflection (:func:`similarity.superposed`). A contact between chains is a
-pair of CA nearer than 8 Å; a hotspot is touched by a residue of another chain whose CA is nearer than that to its CA.
+pair of CA nearer than 8 Å; a hotspot is touched by a residue of another chain whose CA is nearer than that to its CA. An
+interface is a pair of chains with at least ten contacts.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import combinations
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.spatial import cKDTree
 
 from langevin.modalities.protein.metrics.similarity import superposed
+from langevin.modalities.protein.native import TERMINAL
 from langevin.modalities.protein.protein import Protein
 
-__all__ = ["CONTACT", "hotspots_touched", "interfaces", "motif_rmsd", "symmetry_rmsd"]
+__all__ = [
+    "CONTACT",
+    "INTERFACE",
+    "Partners",
+    "hotspots_touched",
+    "interfaces",
+    "kept_rmsd",
+    "motif_rmsd",
+    "partners",
+    "symmetry_rmsd",
+]
 
 CONTACT = 8.0  # Å
+INTERFACE = 10  # contacts
 
 
 def motif_rmsd(
@@ -44,6 +58,38 @@ def motif_rmsd(
     a, b = ours[atoms].reshape(-1, 3), theirs[atoms].reshape(-1, 3)
     there = np.isfinite(a).all(1) & np.isfinite(b).all(1)
     return superposed(a[there], b[there])[2]
+
+
+def kept_rmsd(design: Protein, rows: Sequence[int], motif: Protein, of: Sequence[int]) -> float:
+    """RMSD of everything that is kept of residues, Å: N, CA, C and all side-chain atoms; infinite where a type differs or a
+    side-chain atom is missing.
+
+    The oxygen is not counted: it lies in the plane of the bond to the next residue, which may be new. Nor is that which ends
+    a chain.
+
+    Args:
+        design: where the motif should be.
+        rows: its residues there, indices.
+        motif: the file's own residues.
+        of: which of them, in the order of ``rows``.
+
+    Raises:
+        ValueError: different numbers of residues, or none.
+    """
+    if len(rows) != len(of) or not len(rows):
+        raise ValueError(f"{len(rows)} residues of the design were given for {len(of)} of the motif")
+    ours, theirs = [], []
+    for k, j in zip(rows, of, strict=True):
+        if design.types[k] != motif.types[j]:
+            return float("inf")
+        wanted = {} if motif.side is None else motif.side.of(j)
+        made = {} if design.side is None else design.side.of(k)
+        names = [name for name in wanted if name != TERMINAL]
+        if any(name not in made for name in names):
+            return float("inf")
+        ours += [*design.backbone[k, :3], *(made[name] for name in names)]
+        theirs += [*motif.backbone[j, :3], *(wanted[name] for name in names)]
+    return superposed(np.array(ours), np.array(theirs))[2]
 
 
 def symmetry_rmsd(design: Protein, operations: ArrayLike | None = None) -> float:
@@ -89,6 +135,35 @@ def interfaces(design: Protein, within: float = CONTACT) -> dict[tuple[str, str]
         (a, b): int(trees[a].count_neighbors(trees[b], within)) for a, b in combinations(design.chain_ids, 2)
     }
     return {pair: count for pair, count in found.items() if count}
+
+
+class Partners(NamedTuple):
+    """How chains hold together.
+
+    Attributes:
+        each: whether every chain has an interface with another one.
+        whole: whether interfaces join all chains, one after another, into one assembly.
+    """
+
+    each: bool
+    whole: bool
+
+
+def partners(design: Protein, least: int = INTERFACE) -> Partners:
+    """Whether chains have interfaces.
+
+    Args:
+        design: chains.
+        least: contacts of a pair of chains that make an interface; pairs that only graze are none.
+    """
+    pairs = [pair for pair, count in interfaces(design).items() if count >= least]
+    ids = design.chain_ids
+    group = {chain: k for k, chain in enumerate(ids)}
+    for a, b in pairs:
+        old, new = group[b], group[a]
+        group = {chain: new if k == old else k for chain, k in group.items()}
+    held = {chain for pair in pairs for chain in pair}
+    return Partners(len(held) == len(ids), bool(pairs) and len(set(group.values())) == 1)
 
 
 def hotspots_touched(design: Protein, hotspots: Sequence[int], within: float = CONTACT) -> NDArray[np.bool_]:
