@@ -56,7 +56,9 @@ def scored(made: Protein, target: Protein, hotspots: Sequence[int]) -> tuple[boo
         target: the input, one chain.
         hotspots: residues of it, indices.
     """
-    rows = [made.where(str(target.chains[k]), int(target.numbers[k])) for k in hotspots]
+    rows = [
+        made.where(str(target.chains[k]), int(target.numbers[k]), str(target.insertions[k])) for k in hotspots
+    ]
     pairs = geometry.clashes(made.backbone, made.chains).pairs
     rate = 100 * across(pairs, made.chains == target.chains[0]) / len(made)
     return int(hotspots_touched(made, rows).sum()) >= TOUCHED, rate
@@ -80,7 +82,7 @@ def binders(model: Any, held: Sequence[Protein], n: int = 20, **options: Any) ->
         hot = patch(target)
         other = patch(target, away=hot)
         labels = [",".join(target.label(int(k)) for k in chosen) for chosen in (hot, other)]
-        contig = f"{BINDER}/0 {chain}{target.numbers[0]}-{target.numbers[-1]}"
+        contig = f"{BINDER}/0 {target.label(0)}-{target.label(-1).removeprefix(chain)}"
         case = f"{name}, hotspots {labels[0]}; others {labels[1]}"
         for how, strings in POTENTIALS.items():
             asked, control = (

@@ -27,6 +27,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from string import ascii_letters
 from tempfile import TemporaryDirectory
 from typing import Any
 
@@ -122,8 +123,14 @@ def reread(made: Protein) -> Protein:
 
 def rows_of(made: Protein, source: Protein) -> tuple[list[int], list[int]]:
     """The motif's residues in a design and in the input, indices, by the names that the design's mapping has for them."""
-    here = [made.where(chain, number) for chain, number in made.note["con_hal_pdb_idx"]]
-    return here, [source.where(chain, number) for chain, number in made.note["con_ref_pdb_idx"]]
+    here = [_row(made, *site) for site in made.note["con_hal_pdb_idx"]]
+    return here, [_row(source, *site) for site in made.note["con_ref_pdb_idx"]]
+
+
+def _row(protein: Protein, chain: str, number: int | str) -> int:
+    """The index of a residue, whose number has its insertion code behind it: 52, or "52A"."""
+    digits = str(number).rstrip(ascii_letters)
+    return protein.where(chain, int(digits), str(number)[len(digits) :])
 
 
 def real_clashes(shape: NDArray[np.int64], chains: Sequence[Protein]) -> list[float]:

@@ -70,6 +70,8 @@ def main() -> None:
     training, sampling = config["training"], {k: v for k, v in config["sampling"].items() if k != "density"}
     conditions = ", ".join(info.conditions) or "none"
     summary = str(config["summary"])
+    protein = config["modality"]["name"] == "protein"
+    seeds = "Design k has the seed k" if protein else "Consecutive samples of seed 0"
     parts = [
         f"# {name}\n",
         f"{summary[0].upper()}{summary[1:]}. {info.parameters:,} parameters; conditions: {conditions}.\n",
@@ -82,7 +84,7 @@ def main() -> None:
         f"relative width {training['average'][0]}, stored in half precision.\n",
         curve(options.folder / "log.csv"),
         "## Figures\n",
-        f"Consecutive samples of seed 0, none left out, one setting for every line: {sampling}. "
+        f"{seeds}, none left out, one setting for every line: {sampling}. "
         f"Made by `benchmarks/{MEASURED[config['modality']['name']]}`.\n",
         *[table(tree) for tree in json.loads(options.figures.read_text())],
     ]

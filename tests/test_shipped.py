@@ -19,6 +19,10 @@ from langevin.modalities.molecule import edits
 from langevin.modalities.molecule.conformers import of_smiles
 from langevin.modalities.molecule.properties import smiles
 from langevin.modalities.molecule.soundness import inspect
+from langevin.modalities.protein.design import design
+from langevin.modalities.protein.metrics.geometry import BETWEEN
+from langevin.modalities.protein.metrics.plausible import measure
+from langevin.modalities.protein.protein import of_structure
 from langevin.modalities.video.metrics import border_difference
 from langevin.modalities.video.metrics import load_judge as load_clip_judge
 from langevin.modalities.video.metrics import read as read_clips
@@ -35,7 +39,7 @@ def test_all_weights_fit_in_32_mib() -> None:
 def test_a_shipped_model_says_what_it_is_and_draws(name: str) -> None:
     info = hub.info(name)
     assert info.licence != "not stated" and info.attribution and info.summary
-    assert info.conditions or info.modality == "molecule"
+    assert info.conditions or info.modality in ("molecule", "protein")
     card = (info.path / "card.md").read_text()
     for part in ("## Licence", "## Training", "## Figures", "langevin train", "| loss |"):
         assert part in card, f"the card of {name} lacks {part!r}"
@@ -194,3 +198,24 @@ def test_sprites_act_as_asked_on_the_asked_background() -> None:
     assert np.mean(np.array(near) <= 5) >= 0.9
     (moved,) = model.sample(1, like=drawn[0], keep=lv.keep.frames(0), prompt=prompts[0], seed=1)
     assert np.array_equal(moved.frames[0], drawn[0].frames[0])
+
+
+@pytest.mark.slow
+@pytest.mark.skipif("protein-backbone" not in NAMES, reason="protein-backbone does not ship")
+def test_backbones_are_like_real_ones_and_hold_a_motif() -> None:
+    model = lv.load("protein-backbone", device="cpu")
+    drawn = [item for n in (50, 80, 110) for item in model.sample(8, length=n, seed=n)]
+    found = [measure(of_structure(item)) for item in drawn]
+    bonds, residues = sum(m.bonds for m in found), sum(m.residues for m in found)
+    for name in BETWEEN:
+        bar = 0.98 if name == "CA–CA" else 0.85
+        assert sum(m.right[name] for m in found) >= bar * bonds, name
+    assert sum(m.outside for m in found) <= 0.1 * sum(m.torsions for m in found)
+    assert sum(m.positive for m in found) <= 0.12 * sum(m.phis for m in found)
+    assert sum(m.clashes for m in found) <= 0.005 * residues and not sum(m.broken for m in found)
+    assert sum(m.plausible for m in found) >= 0.25 * len(found)
+    assert sum(bool(m.radius_usual and m.long_range_usual) for m in found) >= 0.5 * len(found)
+    source = of_structure(drawn[8])
+    for item in design(model, "10-20/A20-35/10-20", drawn[8], n=2, seed=1):
+        places = item.xtra["note"]["con_hal_idx0"]
+        assert np.abs(of_structure(item).backbone[places, :3] - source.backbone[19:35, :3]).max() < 0.01

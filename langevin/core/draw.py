@@ -173,7 +173,9 @@ class Draw:
         if clean:
             like, process = model.modality.framed(like, kept, mask)
             denoiser = replace(model.denoiser, process=process)
-        if self.begin:
+        if self.begin and denoiser.process is not model.process:  # of the frame of what is given
+            x = denoiser.process.corrupt(like, run.times[0], rng.fold("start"), mask=mask)
+        elif self.begin:
             x = model.modality.noised(like, run.times[0], rng.fold("start"), mask)
         denoiser = model.modality.seen(denoiser, self.spec, run.times)
         denoiser = guided(denoiser, at_rows(run.guidance, place, self.n))

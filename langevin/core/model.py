@@ -23,7 +23,7 @@ from langevin.core.errors import unknown
 from langevin.core.keep import Keep
 from langevin.core.losses import Objective, Times, Uncertainty
 from langevin.core.network import Network
-from langevin.core.objects import count, encoded, listed, spec_of
+from langevin.core.objects import count, encoded, listed, shapes, spec_of
 from langevin.core.passing import passing
 from langevin.core.processes import Process, State
 from langevin.core.records import digest, given
@@ -276,9 +276,9 @@ class Model:
             )
         spec, sizes, conditions = spec_of(self.modality, conditions)
         name, objects = ("start", start) if start is not None else ("like", like)
-        if objects is not None and sizes:
+        if objects is not None and (twice := shapes(self.modality, sizes)):
             raise ValueError(
-                f"{name} says what shape the samples have; leave out {', '.join(sizes)}, or resize it"
+                f"{name} says what shape the samples have; leave out {', '.join(twice)}, or resize it"
             )
         if self.modality.windowed(spec):
             if noise is not None:

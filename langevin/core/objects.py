@@ -6,7 +6,7 @@ or samples.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import fields
 from typing import Any
 
@@ -16,7 +16,7 @@ from torch import Tensor
 from langevin.core.batches import pick
 from langevin.core.processes import State, split
 
-__all__ = ["count", "encoded", "listed", "spec_of"]
+__all__ = ["count", "encoded", "listed", "shapes", "spec_of"]
 
 
 def listed(items: Any) -> list[Any]:
@@ -55,3 +55,9 @@ def spec_of(modality: Any, given: Mapping[str, Any]) -> tuple[Any, dict[str, Any
     chosen = {k: v for k, v in given.items() if k in names}
     others = {k: v for k, v in given.items() if k not in names}
     return modality.spec(**chosen), {k: v for k, v in chosen.items() if v is not None}, others
+
+
+def shapes(modality: Any, names: Iterable[str]) -> list[str]:
+    """Those of some fields of the modality's spec that say what shape samples have, as all do unless they say otherwise."""
+    about = {f.name: f.metadata for f in fields(modality.spec)}
+    return [name for name in names if about[name].get("shape", True)]

@@ -74,7 +74,7 @@ class Stream:
     root: Tensor
     path: tuple[int | str, ...] = ()
     scale: float = 1.0
-    scales: Mapping[str, float] = field(default_factory=dict)
+    scales: Mapping[str, float] = field(default_factory=dict, hash=False)
 
     @staticmethod
     def of(

@@ -140,7 +140,7 @@ def rolled(
             for m in (moves, moves + 1)
         )
         move = Move(moves, now, then)
-        fresh = rng.fold("move", moves).scaled(sampler.noise_scale)
+        fresh = sampler.cooled(rng.fold("move", moves), model.process)
         x, rows = asking.moved(x, move, fresh, sampler.eta, watch)
         count(1, rows)
         moves += 1

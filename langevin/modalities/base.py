@@ -57,7 +57,8 @@ class Modality(LongForm, ABC):
         written: of all files that :meth:`save` can write, :attr:`suffix` first; that alone where there are none.
         spec: a dataclass of what users may say about new samples in native units (size, seconds, frames,
             atoms …), every field with a default. Its fields are keywords of ``model.sample`` and flags of
-            ``langevin sample``; a field's ``metadata["help"]`` is the flag's help.
+            ``langevin sample``; a field's ``metadata["help"]`` is the flag's help, and ``metadata["shape"]`` is False
+            where it says nothing about shapes, and so may stand beside objects that have shapes of their own.
         places: axes of a token's position whose origin means something, as rows and columns do and the coordinates of
             atoms do not; the network is told the place along these.
         pairs: width of the pair features in :meth:`tokens`; 0 where there are none.

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import ClassVar
 
 from torch import Tensor
@@ -35,7 +35,7 @@ class Single(Sampler):
     """
 
     eta: float = 0.0
-    noise_scale: float | Mapping[str, float] = 1.0
+    noise_scale: float | Mapping[str, float] = field(default=1.0, hash=False)
     order: ClassVar[int] = 1  # type: ignore[misc]
 
     def __post_init__(self) -> None:
@@ -43,8 +43,8 @@ class Single(Sampler):
             raise ValueError(f"eta must be at least 0, got {self.eta}")
         own = self.noise_scale
         for factor in own.values() if isinstance(own, Mapping) else (own,):
-            if not 0 <= factor < math.inf:
-                raise ValueError(f"noise_scale must be a number of at least 0, got {factor}")
+            if not isinstance(factor, (int, float)) or not 0 <= factor < math.inf:
+                raise ValueError(f"noise_scale must be a number of at least 0, got {factor!r}")
 
     @property
     def stochastic(self) -> bool:  # type: ignore[override]
@@ -60,9 +60,17 @@ class Single(Sampler):
         mask: Tensor | None = None,
     ) -> Asking:
         q_t = yield x_t, move.t
+        fresh = self.cooled(rng, process)
+        return process.update(x_t, q_t, move.t, move.s, fresh, self.eta, mask), None
+
+    def cooled(self, rng: Stream, process: Process) -> Stream:
+        """The stream whose normals are scaled as the noise of a step is.
+
+        Raises:
+            ValueError: a scale for a leaf that the process does not have.
+        """
         if isinstance(self.noise_scale, Mapping):
             for name in self.noise_scale:
                 if name not in process.leaves:
                     raise ValueError(unknown("leaf of noise_scale", name, process.leaves))
-        fresh = rng if self.noise_scale == 1 else rng.scaled(self.noise_scale)
-        return process.update(x_t, q_t, move.t, move.s, fresh, self.eta, mask), None
+        return rng if self.noise_scale == 1 else rng.scaled(self.noise_scale)

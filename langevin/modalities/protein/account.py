@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from langevin.modalities.protein.contigs import Built, Motif
+from langevin.modalities.protein.contigs import Built, Chain, Contig, Motif
 from langevin.tables import Table
 
 if TYPE_CHECKING:
@@ -115,10 +115,10 @@ def mapping(plan: Plan, seed: int | None, settings: Mapping[str, Any] | None) ->
     con_* are the chains in which something is built, receptor_* those that are kept whole, complex_* both; the latter
     two are there if a chain is kept whole. *_ref_* is the input, *_hal_* the design, in the order of its file. Of each
     residue of the design: mask_1d, whether it is one of the input; inpaint_seq and inpaint_str, whether its type and its
-    place are those of the input. sampled_mask is the drawn contig, by chain.
+    place are those of the input. sampled_mask is the drawn contig, by chain. All copies of a symmetric assembly count.
     """
-    lay, protein = plan.layout, plan.protein
-    kept = [chain.kept for chain in plan.contig.chains]
+    lay, protein, chains = plan.assembly, plan.protein, _drawn(plan)
+    kept = [chain.kept for chain in chains]
     parts = {"con": [k for k in range(len(lay)) if not kept[lay.chain[k]]]}
     if any(kept):
         parts["complex"] = list(range(len(lay)))
@@ -134,7 +134,7 @@ def mapping(plan: Plan, seed: int | None, settings: Mapping[str, Any] | None) ->
         out[f"{prefix}_hal_idx0"] = there
     out["inpaint_str"] = lay.structure.tolist()
     out["inpaint_seq"] = lay.sequence.tolist()
-    out["sampled_mask"] = [f"{chain}/0" if chain.kept else str(chain) for chain in plan.contig.chains]
+    out["sampled_mask"] = [f"{chain}/0" if chain.kept else str(chain) for chain in chains]
     out["mask_1d"] = (lay.source >= 0).tolist()
     out["hotspots"] = [_site(lay, k) for k in range(len(lay)) if lay.hotspot[k]]
     out["secondary"] = lay.secondary.tolist() if plan.secondary else None
@@ -145,6 +145,15 @@ def mapping(plan: Plan, seed: int | None, settings: Mapping[str, Any] | None) ->
     out["seed"] = seed
     out["config"] = dict(settings or {})
     return out
+
+
+def _drawn(plan: Plan) -> tuple[Chain, ...]:
+    """Chains of all copies, with the lengths of the first."""
+    one = plan.contig
+    if not plan.others:
+        return one.chains * plan.copies
+    lengths = [built.least for built in one.built]
+    return one.chains + Contig(plan.others).fix(lengths * len(plan.others)).chains
 
 
 def _site(holder: Any, k: int) -> list[Any]:

@@ -2,7 +2,8 @@ r"""Which helices and strands of a backbone touch, and what it costs where the w
 
 A *block* is a run of residues in one helix or one strand; loops are in none. Two blocks are adjacent where a Cβ of one is
 nearer than 6 Å to a Cβ of the other, the rule of RFdiffusion's ``make_secstruc_adj.py`` (Watson et al., 2023, doi
-10.1038/s41586-023-06415-8). The Cβ is put where N, CA and C say, also in glycine.
+10.1038/s41586-023-06415-8). The Cβ is put where N, CA and C say, also in glycine
+(:func:`~langevin.modalities.protein.rigid.betas`).
 
 As a function that a design can follow there are only CA. Their nearest distance between blocks i and j is softened,
 
@@ -29,21 +30,12 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from langevin.modalities.protein.protein import Protein
+from langevin.modalities.protein.rigid import betas
 
-__all__ = ["TOUCH", "betas", "cost", "nearest", "touching"]
+__all__ = ["TOUCH", "cost", "nearest", "touching"]
 
 TOUCH = 6.0  # Å from Cβ to Cβ
 _ZERO = 1e-6  # Å², keeps the slope of a distance finite at 0
-
-
-def betas(protein: Protein) -> NDArray[np.float64]:
-    """(n, 3) Å, Cβ at their ideal places; NaN where N or C is missing."""
-    n, ca, c = np.moveaxis(protein.backbone[:, :3].astype(np.float64), 1, 0)
-    one, two = ca - n, c - ca
-    found: NDArray[np.float64] = (
-        ca - 0.57910144 * np.cross(one, two) + 0.5689693 * one - 0.5441217 * two
-    )  # Rosetta's
-    return found
 
 
 def touching(protein: Protein, blocks: Sequence[tuple[int, int]]) -> NDArray[np.bool_]:
@@ -53,7 +45,7 @@ def touching(protein: Protein, blocks: Sequence[tuple[int, int]]) -> NDArray[np.
         protein: with N, CA and C; residues that lack one touch none.
         blocks: first residue, and one past the last, of each.
     """
-    beta = betas(protein)
+    beta = betas(protein.backbone)
     far = np.linalg.norm(beta[:, None] - beta, axis=-1)
     near = far < TOUCH  # False for NaN
     out = np.zeros((len(blocks), len(blocks)), bool)

@@ -237,12 +237,12 @@ def _layout(made: Sequence[Template], fold: Fold | None) -> Layout:
             out[row, : len(column)] = column
         return torch.from_numpy(out)
 
-    kept = [item.given["positions"] for item in made]
+    new = rows([~item.given["positions"] for item in made], bool)
     hot = [item.places[:, 2] > 0 for item in made]
     return Layout(
         chains=rows([item.places[:, 0] for item in made], np.int64),
-        binder=rows([~there for there in kept], bool),
-        designed=rows([~there for there in kept], bool),
+        binder=new,
+        designed=new,
         hotspots=rows(hot, bool) if any(there.any() for there in hot) else None,
         blocks=None if fold is None else rows([numbered(item.letters) for item in made], np.int64),
         adjacent=None if fold is None else torch.from_numpy(fold.adjacent),

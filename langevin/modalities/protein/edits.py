@@ -27,7 +27,8 @@ def restored(
     """The design in the frame of the original, with its very atoms where residues are kept.
 
     Its note has ``kept`` and ``kept_types``, indices of the residues whose place and whose type is kept, and
-    ``motif_rmsd``, of N, CA and C of both from those of the original after superposition, Å.
+    ``motif_rmsd``, of N, CA and C of residues whose place is kept, or of a template was asked for, from those of the
+    original after superposition, Å.
 
     Args:
         design: as many residues as the original; the kept ones lie as in the original, but for a shift.
@@ -53,7 +54,9 @@ def restored(
         loose = ~kept & np.append(
             kept[1:] & follows[1:], False
         )  # before a kept residue, whose N has its own place
-        backbone[turned | loose, 3] = made[turned | loose]
+        # an oxygen is made from whole residues, which those of a trace are not
+        change = (turned | loose) & np.isfinite(made).all(1)
+        backbone[change, 3] = made[change]
     own = kept & typed & dressed
     parts = [] if original.side is None else [_of(original.side, own)]
     if design.side is not None:
@@ -87,8 +90,9 @@ def _told(
         for name, those in (("kept", kept), ("kept_types", typed))
         if those.any()
     }
-    if told:
-        ours, theirs = (one.backbone[kept | typed, :3].reshape(-1, 3) for one in (design, original))
+    placed = kept | original.motif if isinstance(original, Template) else kept
+    if placed.any():
+        ours, theirs = (one.backbone[placed, :3].reshape(-1, 3) for one in (design, original))
         known = np.isfinite(ours).all(1) & np.isfinite(theirs).all(1)  # of a trace: CA alone
         told["motif_rmsd"] = round(superposed(ours[known], theirs[known])[2], 3)
     return told

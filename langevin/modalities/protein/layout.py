@@ -8,7 +8,7 @@ from __future__ import annotations
 import itertools
 import string
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -21,7 +21,7 @@ from langevin.modalities.protein.protein import UNKNOWN
 if TYPE_CHECKING:
     from langevin.modalities.protein.plan import Plan
 
-__all__ = ["Layout", "lay", "named", "numbers_fit"]
+__all__ = ["Layout", "copied", "lay", "named", "numbers_fit"]
 
 LETTERS = {"helix": "H", "strand": "E", "loop": "-"}  # of DSSP
 
@@ -123,6 +123,43 @@ def lay(plan: Plan) -> Layout:
         numbers,
         insertions,
         order,
+    )
+
+
+def copied(plan: Plan) -> Layout:
+    """The layout of all copies of a plan, in the order of the group, which are named A, B, C ….
+
+    Raises:
+        ValueError: as of :func:`lay`; or chains of the contig that keep different numbers of residues.
+    """
+    one, many = plan.layout, plan.copies
+    if many == 1:
+        return one
+    chains, segments = len(plan.contig.chains), len(plan.contig.segments)
+    names = np.array(list(itertools.islice(_letters(), many * chains)))
+    source = np.tile(one.source, (many, 1))
+    for k, rows in enumerate(plan.subunits):
+        if len(rows) != int((one.source >= 0).sum()):
+            raise ContigError(
+                f"the {many} chains must be alike: {plan.contig.chains[0]} has {(one.source >= 0).sum()} residues of the "
+                f"input and {plan.others[k - 1]} has {len(rows)}, by what the input lacks or inserts"
+            )
+        source[k, one.source >= 0] = rows
+    chain = np.concatenate([one.chain + k * chains for k in range(many)])
+    return replace(
+        one,
+        source=source.ravel(),
+        start=np.tile(one.start, many),
+        structure=np.tile(one.structure, many),
+        sequence=np.tile(one.sequence, many),
+        hotspot=np.tile(one.hotspot, many),
+        secondary=np.tile(one.secondary, many),
+        segment=np.concatenate([one.segment + k * segments for k in range(many)]),
+        chain=chain,
+        chains=names[chain],
+        numbers=np.tile(one.numbers, many),
+        insertions=np.tile(one.insertions, many),
+        order=np.concatenate([one.order + k * len(one) for k in range(many)]),
     )
 
 

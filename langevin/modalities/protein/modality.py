@@ -31,7 +31,7 @@ from langevin.modalities.protein.closure import closed
 from langevin.modalities.protein.edits import restored
 from langevin.modalities.protein.guiding import guiding
 from langevin.modalities.protein.lddt import smooth_lddt
-from langevin.modalities.protein.places import bound, chain_name, placed
+from langevin.modalities.protein.places import chain_name, follows, placed
 from langevin.modalities.protein.plugin import SUFFIXES, WRITTEN, ProteinSpec
 from langevin.modalities.protein.protein import UNKNOWN, Protein, of_structure, to_structure
 from langevin.modalities.protein.rigid import backbone_of, frames_of
@@ -224,10 +224,10 @@ class ProteinModality(Modality):
 
     def _backbone(self, row: dict[str, Tensor], close: bool, fixed: Tensor | None) -> Tensor:
         """N, CA, C and O (n, 4, 3) of one protein, Å."""
-        ca, rotations, follows = row["positions"] * self.unit, row["frames"], bound(row["places"])
+        ca, rotations, tied = row["positions"] * self.unit, row["frames"], follows(row["places"])
         if close:
-            rotations, ca = closed(rotations, ca, follows, fixed=fixed, apart=True)
-        return backbone_of(rotations, ca, follows)
+            rotations, ca = closed(rotations, ca, tied, fixed=fixed, apart=True)
+        return backbone_of(rotations, ca, tied)
 
     def blank(
         self, indices: Sequence[int], rng: Stream, conditions: Mapping[str, Any], spec: Any
@@ -384,8 +384,8 @@ class ProteinModality(Modality):
                 items.append(item)
                 continue
             n = len(item)
-            own, follows = self._protein(originals[i], i), bound(state["places"][i, :n].cpu())
-            kept = (fixed[i, :n].numpy(), follows.numpy(), typed[i, :n].numpy(), dressed[i, :n].numpy())
+            own, tied = self._protein(originals[i], i), follows(state["places"][i, :n].cpu())
+            kept = (fixed[i, :n].numpy(), tied.numpy(), typed[i, :n].numpy(), dressed[i, :n].numpy())
             made = restored(item, own, *kept)
             items.append(to_structure(made, bfactors=typed[i, :n].float().tolist()))
         return self.gathered(items, state, mask, record, conditions, indices)

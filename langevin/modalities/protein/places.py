@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import numpy as np
-import torch
 from torch import Tensor
 
+from langevin.modalities.protein import local
 from langevin.modalities.protein.protein import Protein
 
-__all__ = ["bound", "chain_name", "placed"]
+__all__ = ["chain_name", "follows", "placed"]
 
 
-def bound(places: Tensor) -> Tensor:
+def follows(places: Tensor) -> Tensor:
     """(n,): whether a residue follows the one before it in its chain, of their places (n, 3)."""
-    step = places[1:] - places[:-1]
-    return torch.cat([torch.zeros(1, dtype=torch.bool), (step[:, 0] == 0) & (step[:, 1] == 1)])
+    return local.follows(places[None], None)[0]
 
 
 def placed(protein: Protein) -> np.ndarray:

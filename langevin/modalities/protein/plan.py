@@ -31,6 +31,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from langevin.core.errors import unknown
 from langevin.modalities.protein.contigs import (
+    Chain,
     Contig,
     ContigError,
     Motif,
@@ -72,6 +73,7 @@ class Plan:
         numbering: "input" or "design"; see above.
         copies: how many of it symmetry makes.
         asked: the contig from which this one was drawn.
+        others: chains of the other copies, where the contig names residues for each; they say where the input has these.
     """
 
     contig: Contig
@@ -85,6 +87,7 @@ class Plan:
     numbering: Literal["input", "design"] = "input"
     copies: int = 1
     asked: Contig | None = None
+    others: tuple[Chain, ...] = ()
 
     @classmethod
     def of(
@@ -144,6 +147,7 @@ class Plan:
             partial,
             "design" if numbering == "design" else "input",
             copies,
+            others=found.chains[1:] if copies > 1 else (),
         )
         plan._check()
         return plan
@@ -153,11 +157,26 @@ class Plan:
     @functools.cached_property
     def motifs(self) -> list[NDArray[np.int64]] | None:
         """Residues of the input that each motif is; None without an input."""
+        return None if self._located is None else self._located[: len(self.contig.motifs)]
+
+    @property
+    def subunits(self) -> list[NDArray[np.int64]]:
+        """Residues of the input that each copy keeps, by the chains of the contig; none where these are not named."""
+        import numpy as np
+
+        if not self.others or not self._located:
+            return []
+        each = len(self.contig.motifs)
+        return [np.concatenate(self._located[k : k + each]) for k in range(0, len(self._located), each)]
+
+    @functools.cached_property
+    def _located(self) -> list[NDArray[np.int64]] | None:
+        """Those of all copies."""
         if self.protein is None:
             return None
         from langevin.modalities.protein.fitting import locate
 
-        return locate(self.contig, self.protein)
+        return locate(replace(self.contig, chains=(*self.contig.chains, *self.others)), self.protein)
 
     @property
     def counts(self) -> list[int] | None:
@@ -179,6 +198,17 @@ class Plan:
         from langevin.modalities.protein.layout import lay
 
         return lay(self)
+
+    @functools.cached_property
+    def assembly(self) -> Layout:
+        """The layout of all copies; that of the plan where there is one.
+
+        Raises:
+            ValueError: as :attr:`layout`; or the chains keep different numbers of residues.
+        """
+        from langevin.modalities.protein.layout import copied
+
+        return copied(self)
 
     # what is shown of it
 

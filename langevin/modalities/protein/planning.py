@@ -20,7 +20,7 @@ from langevin.modalities.base import Command
 if TYPE_CHECKING:
     from langevin.modalities.protein.rfdiffusion import Request
 
-__all__ = ["OF_FLAG", "PlanFlags", "command", "requested"]
+__all__ = ["OF_FLAG", "ContigFlags", "PlanFlags", "command", "flag", "requested"]
 
 _SETTING = re.compile(r"\+{0,2}[a-z_]+(\.[A-Za-z0-9_]+)*=")
 OF_FLAG = {  # RFdiffusion's names of the flags
@@ -38,33 +38,40 @@ OF_FLAG = {  # RFdiffusion's names of the flags
 }
 
 
-def _flag(text: str, **more: Any) -> Any:
+def flag(text: str, **more: Any) -> Any:
+    """A field that is None where its flag was not given."""
     return field(default=None, metadata={"help": text, **more})
 
 
 @dataclass(frozen=True)
-class PlanFlags:
-    """The flags of ``langevin plan``."""
+class ContigFlags:
+    """The flags of all commands that read a contig."""
 
-    input: str | None = _flag("the file whose residues the contig keeps, PDB or mmCIF")
-    length: str | None = _flag("residues of the chains in which something is built, 55 or 55-60")
-    hotspots: str | None = _flag("residues that something built should touch, A30,A33")
-    inpaint_seq: str | None = _flag("kept residues whose type is not shown, A1/A30-40")
-    inpaint_str: str | None = _flag("kept residues whose place is not shown, B165-178")
-    helix: str | None = _flag("those of them that should be helix")
-    strand: str | None = _flag("those of them that should be strand")
-    loop: str | None = _flag("those of them that should be neither")
-    provide_seq: str | None = _flag("places, from 0, whose type is shown in partial diffusion, 100-119")
-    partial: bool | None = _flag("partial diffusion: what is built starts from the input")
-    symmetry: str | None = _flag(
+    input: str | None = flag("the file whose residues the contig keeps, PDB or mmCIF")
+    length: str | None = flag("residues of the chains in which something is built, 55 or 55-60")
+    hotspots: str | None = flag("residues that something built should touch, A30,A33")
+    inpaint_seq: str | None = flag("kept residues whose type is not shown, A1/A30-40")
+    inpaint_str: str | None = flag("kept residues whose place is not shown, B165-178")
+    helix: str | None = flag("those of them that should be helix")
+    strand: str | None = flag("those of them that should be strand")
+    loop: str | None = flag("those of them that should be neither")
+    provide_seq: str | None = flag("places, from 0, whose type is shown in partial diffusion, 100-119")
+    symmetry: str | None = flag(
         "of the assembly, whose residues the contig names in all: C4, D2, tetrahedral …"
     )
-    numbering: Literal["input", "design"] | None = _flag(
+    numbering: Literal["input", "design"] | None = flag(
         "numbers of designed residues: of the input where they fit (default), or from 1"
     )
-    seed: int | None = _flag("draw the lengths, too")
-    json: bool | None = _flag("print JSON; with --seed the mapping of residues, too")
-    config_name: str | None = _flag("taken from command lines of RFdiffusion: base or symmetry")
+    config_name: str | None = flag("taken from command lines of RFdiffusion: base or symmetry")
+
+
+@dataclass(frozen=True)
+class PlanFlags(ContigFlags):
+    """The flags of ``langevin plan``."""
+
+    partial: bool | None = flag("partial diffusion: what is built starts from the input")
+    seed: int | None = flag("draw the lengths, too")
+    json: bool | None = flag("print JSON; with --seed the mapping of residues, too")
 
 
 @dataclass(frozen=True)
@@ -73,7 +80,9 @@ class _Asked:
     flags: PlanFlags
 
 
-def requested(words: Sequence[str], flags: Any, called: str, partial: bool = False) -> Request:
+def requested(
+    words: Sequence[str], flags: Any, called: str, partial: bool = False, fold: bool = False
+) -> Request:
     """What words and flags ask for: a contig, or settings of RFdiffusion.
 
     Args:
@@ -81,6 +90,7 @@ def requested(words: Sequence[str], flags: Any, called: str, partial: bool = Fal
         flags: an object with the fields that :data:`OF_FLAG` names, or some of them; None where a flag was not given.
         called: the command, for messages.
         partial: the design starts from the input, where the settings do not say it.
+        fold: there is a fold, which can do without a contig.
 
     Raises:
         ValueError: no contig, something said twice, no such file, or what cannot be read.
@@ -103,7 +113,7 @@ def requested(words: Sequence[str], flags: Any, called: str, partial: bool = Fal
         raise ValueError(f"argument --seed: expected a whole number from 0 to 2^64 - 1, got {flags.seed}")
     if contig:
         settings.append(f"contigmap.contigs={contig}")
-    if not settings:
+    if not settings and not fold:
         raise ValueError(f'which contig? for example langevin {called} "5-15/A10-25/30-40" --input 1abc.pdb')
     try:
         request = read([*settings, *(f"{name}={value}" for name, value in values.items())])
@@ -111,11 +121,11 @@ def requested(words: Sequence[str], flags: Any, called: str, partial: bool = Fal
         raise ContigError(error.problem.removeprefix("contigmap.contigs: "), error.span) from None
     if partial and request.partial_steps is None:
         request = replace(request, partial_steps=request.steps)
-    if request.contig is None:
+    if request.contig is None and not fold:
         request.plan()
     if request.input is not None and not Path(request.input).is_file():
         raise ValueError(f"there is no file {request.input!r}")
-    if request.symmetry is None:
+    if request.symmetry is None and request.contig is not None:
         request.plan()
     return request
 

@@ -30,7 +30,8 @@ class ProteinSpec:
     repulsion: float | None = field(
         default=None,
         metadata={
-            "help": "force that moves overlapping residues apart, 0 for none (default: the model's own)"
+            "help": "force that moves overlapping residues apart, 0 for none (default: the model's own)",
+            "shape": False,
         },
     )
 

@@ -73,7 +73,7 @@ def _proteins(data: Any, given: dict[str, Any]) -> dict[str, Any]:
             "steps": 100,
             "guidance": 1.0,
             "temperature": {"secondary": 0.5, "residues": 0.3},
-            "lag": {"frames": 0.7, "residues": 0.3},
+            "lag": {"frames": 0.9, "residues": 0.3},
         },
         "licence": getattr(data, "licence", None),
         "attribution": getattr(data, "attribution", None),

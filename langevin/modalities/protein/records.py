@@ -14,8 +14,9 @@ in RFdiffusion's.
 from __future__ import annotations
 
 import functools
+import hashlib
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -26,7 +27,15 @@ from langevin.folders import write_atomic
 from langevin.modalities.base import Failure, Samples
 from langevin.modalities.protein.protein import Protein, of_structure
 
-__all__ = ["SCORES", "files", "scored"]
+__all__ = ["NAMES", "SCORES", "files", "scored"]
+
+NAMES = (
+    "designs.json",
+    "sequences.fasta",
+    "scores.csv",
+    "fixed_positions.jsonl",
+    "assigned_chains.jsonl",
+)
 
 # what scores.csv holds, with its digits; None for what is no number
 SCORES: Mapping[str, int | None] = {
@@ -37,13 +46,13 @@ SCORES: Mapping[str, int | None] = {
     "radius": 2,  # of gyration, Å, of the chain where it differs most from real ones
     "clashes": 2,  # pairs of residues per 100 residues
     "breaks": 0,  # bonds
-    "outside": 3,  # share of residues outside the Ramachandran region of 99 % of real ones
+    "outside": 3,  # share of residues outside the Ramachandran region of 99 % of real ones; None of traces, as phi
     "phi_positive": 3,  # share of residues with phi > 0
     "contacts": 3,  # CA nearer than 8 Å and more than 12 residues apart, per residue
     "contact_order": 3,
     "plausible": None,  # a rule of thumb (:mod:`~langevin.modalities.protein.metrics.plausible`), not designability
     "reasons": None,  # why it is not
-    "motif_rmsd": 3,  # Å, N, CA and C of residues whose place or type is kept from those of the input
+    "motif_rmsd": 3,  # Å, N, CA and C of residues whose place is kept or asked for from those of the input
 }
 
 _Proteins = Mapping[str, Protein]
@@ -51,14 +60,15 @@ _Proteins = Mapping[str, Protein]
 
 def files(samples: Samples) -> Mapping[str, Callable[[Path], object]]:
     """Writers by name of the file; none where every sample is a failure."""
-    notes = [item.xtra.get("note", {}) for item in samples if not isinstance(item, Failure)]
+    held_by = [item.xtra for item in samples if not isinstance(item, Failure)]
+    notes = [xtra.get("note", {}) for xtra in held_by]
     if not notes:
         return {}
     held = functools.cache(functools.partial(_sound, samples))  # read once, when the first of them is written
     writers: dict[str, Callable[[_Proteins, Path], object]] = {
         "designs.json": _write_designs,
         "sequences.fasta": _write_sequences,
-        "scores.csv": _write_scores,
+        "scores.csv": functools.partial(_write_scores, held_by),
     }
     if any("contig" in note or "kept_types" in note for note in notes):
         writers |= {"fixed_positions.jsonl": _write_fixed, "assigned_chains.jsonl": _write_assigned}
@@ -115,10 +125,27 @@ def _write_sequences(proteins: _Proteins, path: Path) -> None:
     write_fasta(proteins, path)
 
 
-def _write_scores(proteins: _Proteins, path: Path) -> None:
+def _write_scores(held_by: Sequence[dict[str, Any]], proteins: _Proteins, path: Path) -> None:
     from langevin.modalities.statistics import Table
 
-    write_atomic(path, Table([{"name": name, **scored(one)} for name, one in proteins.items()]).csv())
+    rows = [
+        {"name": name, **_scored_once(one, xtra)}
+        for (name, one), xtra in zip(proteins.items(), held_by, strict=True)
+    ]
+    write_atomic(path, Table(rows).csv())
+
+
+def _scored_once(protein: Protein, xtra: dict[str, Any]) -> dict[str, Any]:
+    """The row of a design, left with its structure: a folder that grows is written again with every batch."""
+    of = (protein.backbone, protein.types, protein.chains, protein.numbers, protein.insertions)
+    content = hashlib.sha256(b"".join(column.tobytes() for column in of))
+    content.update(repr(protein.note.get("motif_rmsd")).encode())
+    if protein.side is not None:
+        content.update(protein.side.xyz.tobytes())
+    told = content.digest()  # a structure may have been changed since
+    if "scored" not in xtra or xtra["scored"][0] != told:
+        xtra["scored"] = told, scored(protein)
+    return xtra["scored"][1]  # type: ignore[no-any-return]
 
 
 def _write_fixed(proteins: _Proteins, path: Path) -> None:

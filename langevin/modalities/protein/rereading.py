@@ -23,7 +23,7 @@ def reread(modality: ProteinModality, folder: Path) -> Samples:
     """The samples of a saved folder, without their states; written again they give the same files.
 
     Raises:
-        FolderError: no such folder, or its lists cannot be read.
+        FolderError: no such folder, or its lists cannot be read or are not whole.
         ValueError: a structure that cannot be read.
         FileNotFoundError: a structure that is listed and is not there.
     """
@@ -32,15 +32,21 @@ def reread(modality: ProteinModality, folder: Path) -> Samples:
         told = (
             json.loads(read_text(folder, _DESIGNS, limit=256 << 20)) if _DESIGNS in _files(manifest) else []
         )
+        if not isinstance(told, list):
+            raise TypeError(f"{_DESIGNS} is no list")
         notes = {entry["name"]: entry for entry in told}
         run = Run(**{f.name: manifest[f.name] for f in fields(Run) if f.name in manifest})
         entries = [
             (entry["file"], int(entry["index"]), dict(entry["condition"])) for entry in manifest["samples"]
         ]
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise FolderError(
             f"{folder} has lists that cannot be read ({type(error).__name__}: {error})"
         ) from None
+    listed = [Path(name).stem for name, _, _ in entries if name is not None]
+    missing = [name for name in listed if name not in notes] if _DESIGNS in _files(manifest) else []
+    if missing:  # without its entry a design would lose what was kept of the input
+        raise FolderError(f"{folder / _DESIGNS} has no entry for {missing[0]}, a sample of the folder")
     items: list[Any] = []
     for (name, _, _), entry in zip(entries, manifest["samples"], strict=True):
         if name is None:

@@ -49,6 +49,7 @@ class Request:
         cyclic_chains: their letters.
         potentials: one text each, as "type:monomer_ROG,weight:1".
         guide_scale, guide_decay, olig_intra_all, olig_inter_all, olig_custom_contact: of the potentials.
+        given: the settings as they were written, without those that are null.
     """
 
     contig: Contig | None = None
@@ -147,8 +148,9 @@ def read(words: Iterable[str]) -> Request:
         raise ValueError(unknown("--config-name", config, ["base", "symmetry"]))
     if config == "symmetry":
         found |= {"symmetry": "c2", "prefix": "samples/c2", "contig": Contig.of("100")}
+    given = {name: value for name, value in given.items() if value not in ("null", "None", "~")}
     for name, value in given.items():
-        if name == "--config-name" or value in ("null", "None", "~"):
+        if name == "--config-name":
             continue
         target, parse = NAMES[name]
         try:
@@ -292,8 +294,8 @@ _REASONS = {
     "inference.write_trajectory": "trajectories are not written; leave it out",
     "potentials.substrate": "ligands in the input are not read; leave it out",
     "scaffoldguided": "folds from scaffold files are not supported: _ss.pt and _adj.pt are pickles, which can run anything; "
-    "design(fold='scaffold.pdb') takes the structure that they were made of; the structure of a peptide is asked for with "
-    "contigmap.inpaint_str_helix, _strand and _loop",
+    "design(fold='scaffold.pdb') and langevin design --fold scaffold.pdb take the structure that they were made of; the "
+    "structure of a peptide is asked for with contigmap.inpaint_str_helix, _strand and _loop",
     "contig_settings": "the mapping follows from contigmap.contigs; leave it out",
 }
 

@@ -14,6 +14,8 @@ The oxygen is no part of the rigid body: it lies in the plane of the peptide bon
 
 and after the last residue of a chain where the torsion N–CA–C–O is 135°, which is that of an extended strand.
 
+Cβ is no part of it either: :func:`betas` puts it where N–CA, CA–C and their normal say, in glycine too.
+
 Ideal values are the means over the residues of Engh & Huber (2001, International Tables for Crystallography F, 18.3).
 """
 
@@ -21,11 +23,13 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
 import torch
 import torch.nn.functional as F
+from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
-__all__ = ["IDEAL", "backbone_of", "frames_of", "ideal_atoms", "oxygens"]
+__all__ = ["IDEAL", "backbone_of", "betas", "frames_of", "ideal_atoms", "oxygens"]
 
 N_CA, CA_C, N_CA_C = 1.458, 1.525, 111.0
 C_O, CA_C_O, N_C_O = 1.231, 120.1, 122.7
@@ -93,3 +97,14 @@ def oxygens(atoms: Tensor, follows: Tensor | None = None) -> Tensor:
     round_ = math.cos(torsion) * side + math.sin(torsion) * torch.linalg.cross(axis, side)
     free = math.cos(a) * to_ca + math.sin(a) * round_
     return c + C_O * torch.where(bound[:, None], planar, free)
+
+
+def betas(backbone: ArrayLike) -> NDArray[np.float64]:
+    """(n, 3) Å, Cβ at their ideal places, of N, CA, C (n, 3 or more, 3); NaN where N or C is missing.
+
+    The numbers are Rosetta's, as in RFdiffusion's ``generate_Cbeta`` (Watson et al., 2023, doi 10.1038/s41586-023-06415-8).
+    """
+    n, ca, c = np.moveaxis(np.asarray(backbone, np.float64)[:, :3], 1, 0)
+    one, two = ca - n, c - ca
+    found: NDArray[np.float64] = ca - 0.57910144 * np.cross(one, two) + 0.5689693 * one - 0.5441217 * two
+    return found

@@ -43,7 +43,8 @@ from langevin.core.times import Times
 from langevin.core.tokens import Tokens
 from langevin.modalities.base import Failure
 from langevin.modalities.protein.local import shares
-from langevin.modalities.protein.modality import ProteinModality, bound
+from langevin.modalities.protein.modality import ProteinModality
+from langevin.modalities.protein.places import follows
 from langevin.modalities.protein.protein import UNKNOWN
 from langevin.modalities.protein.rigid import frames_of
 from langevin.modalities.protein.sidechains import (
@@ -152,8 +153,8 @@ class SidechainModality(ProteinModality):
             n, types = len(item), torch.from_numpy(item.types)
             rotations, ca = frames_of(torch.from_numpy(item.backbone).double())
             atoms, _ = atoms_of(rotations, ca, types, state["torsions"][i, :n].cpu().double())
-            follows = bound(state["places"][i, :n].cpu())
-            free = ~torch.cat([follows[1:], follows.new_zeros(1)]).numpy()
+            tied = follows(state["places"][i, :n].cpu())
+            free = ~torch.cat([tied[1:], tied.new_zeros(1)]).numpy()
             backbone = item.backbone.copy()
             backbone[free, 3] = atoms[:, 0].numpy()[free]
             out.append(replace(item, backbone=backbone, side=side_chains(atoms, types)))

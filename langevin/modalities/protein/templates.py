@@ -16,14 +16,17 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from langevin.core.keep import Keep
-from langevin.modalities.protein.protein import UNKNOWN, Protein, SideChains
+from langevin.modalities.protein.protein import ALPHABET, UNKNOWN, Protein, SideChains
 from langevin.modalities.protein.rigid import IDEAL
 from langevin.modalities.protein.secondary import secondary
 
 if TYPE_CHECKING:
     from langevin.modalities.protein.plan import Plan
 
-__all__ = ["KeepTemplates", "Template", "template_of"]
+__all__ = ["ALIKE", "KeepTemplates", "Template", "template_of"]
+
+ALIKE = 1.0  # Å, to which the copies in an input may differ from the first, turned
+_TOLD = 4  # residues that one message tells
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,12 +37,14 @@ class Template(Protein):
         places: (n, 3), number of the chain, of the residue in it, and whether it is a hotspot.
         letters: secondary structure, one letter for each residue; of residues for which it is not given any.
         given: by leaf, (n,) bool.
+        motif: (n,) bool, residues of the input, whether or not their places are given.
         about: of the design, for its record; plain data.
     """
 
     places: NDArray[np.float32] = field(default_factory=lambda: np.zeros((0, 3), np.float32))
     letters: str = ""
     given: Mapping[str, NDArray[np.bool_]] = field(default_factory=dict)
+    motif: NDArray[np.bool_] = field(default_factory=lambda: np.zeros(0, bool))
     about: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -77,7 +82,8 @@ def template_of(plan: Plan, asked: str | None = None, copies: NDArray[np.float64
         copies: (K, 3, 3), rotations of a symmetric assembly, of which the plan is one subunit.
 
     Raises:
-        ValueError: a text of another length or with other letters.
+        ValueError: a text of another length or with other letters; what the contig names for a copy is not that of the
+            first subunit, turned.
     """
     lay, protein = plan.layout, plan.protein
     n = len(lay)
@@ -127,8 +133,12 @@ def template_of(plan: Plan, asked: str | None = None, copies: NDArray[np.float64
         places=places,
         letters="".join(letters.tolist()),
         given=given,
+        motif=lay.source >= 0,
     )
-    return one if copies is None else _copied(one, copies)
+    if copies is None:
+        return one
+    _compare(plan, copies)
+    return _copied(one, copies, plan.assembly.chains)
 
 
 def _residue() -> NDArray[np.float64]:
@@ -148,18 +158,50 @@ def _places(chain: NDArray[np.int64], source: NDArray[np.int64], plan: Plan) -> 
     return np.stack([chain, number], 1).astype(np.float32)
 
 
-def _copied(unit: Template, copies: NDArray[np.float64]) -> Template:
-    """The copies of a subunit, in the order of the group; their chains have the next free letters."""
+def _compare(plan: Plan, copies: NDArray[np.float64]) -> None:
+    """ValueError where the residues that the contig names for a copy are not those of the first subunit, turned."""
+    if plan.protein is None or not plan.subunits:
+        return
+    protein, lay = plan.protein, plan.assembly
+    sources = lay.source.reshape(len(copies), -1)
+    names = lay.chains.reshape(len(copies), -1)[:, 0]
+    placed, typed = plan.layout.structure, plan.layout.sequence
+    first = sources[0]
+    for k, turn in enumerate(copies[1:], 1):
+        rows = sources[k]
+        a, b = protein.types[first], protein.types[rows]
+        others = np.flatnonzero(typed & (a != b) & (b != UNKNOWN))
+        if len(others):
+            told = ", ".join(
+                f"{protein.label(int(rows[j]))} is {(ALPHABET + 'X')[b[j]]} and {protein.label(int(first[j]))} is "
+                f"{(ALPHABET + 'X')[a[j]]}"
+                for j in others[:_TOLD]
+            )
+            raise ValueError(
+                f"the chains of a symmetric design are alike, but {plan.others[k - 1]}, of chain {names[k]}, has other "
+                f"types than {plan.contig.chains[0]}: {told}; name residues of the same types in every chain, in the same "
+                "order, or leave those of the first chain open with inpaint_seq"
+            )
+        if not placed.any():
+            continue
+        turned = protein.backbone[first[placed], :3].astype(np.float64) @ turn.T
+        off = protein.backbone[rows[placed], :3] - turned
+        rmsd = float(np.sqrt((off**2).sum(-1).mean()))
+        if rmsd > ALIKE:
+            raise ValueError(
+                f"the input is not symmetric where the contig keeps it: the residues of {plan.others[k - 1]}, of chain "
+                f"{names[k]}, are {rmsd:.1f} Å (RMSD of N, CA and C) from those of {plan.contig.chains[0]} after turn "
+                f"{k + 1} of {len(copies)}, where at most {ALIKE:g} Å is allowed; put the axes of the input's symmetry on "
+                "those of the group, through the origin (of C2, C3 … and D2, D3 … the axis of order n on z), and name the "
+                "chains in the order of its turns (langevin.modalities.protein.symmetry)"
+            )
+
+
+def _copied(unit: Template, copies: NDArray[np.float64], named: NDArray[np.str_]) -> Template:
+    """The copies of a subunit, in the order of the group, whose residues are of the chains ``named``."""
     many, chains = len(copies), int(unit.places[:, 0].max()) + 1
-    names = [f"{k}" for k in range(many * chains)]
-    alphabet = [chr(ord("A") + k) for k in range(26)] + [chr(ord("a") + k) for k in range(26)]
-    names = alphabet[: len(names)] if len(names) <= len(alphabet) else names
-    held: list[tuple[NDArray[Any], ...]] = []
-    for k, turn in enumerate(copies):
-        places = unit.places + np.array([k * chains, 0, 0], np.float32)
-        named = np.array([names[int(c)] for c in places[:, 0]])
-        held.append(((unit.backbone @ turn.T).astype(np.float32), named, places))
-    backbone, named, places = (np.concatenate(column) for column in zip(*held, strict=True))
+    backbone = np.concatenate([(unit.backbone @ turn.T).astype(np.float32) for turn in copies])
+    places = np.concatenate([unit.places + np.array([k * chains, 0, 0], np.float32) for k in range(many)])
     side = None
     if unit.side is not None:
         side = SideChains(
@@ -177,4 +219,5 @@ def _copied(unit: Template, copies: NDArray[np.float64]) -> Template:
         places=places,
         letters=unit.letters * many,
         given={name: np.tile(there, many) for name, there in unit.given.items()},
+        motif=np.tile(unit.motif, many),
     )

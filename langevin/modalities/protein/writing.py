@@ -31,7 +31,16 @@ if TYPE_CHECKING:
 else:
     Structure: TypeAlias = Any
 
-__all__ = ["REMARK", "cif_text", "pdb_text", "write_cif", "write_fasta", "write_note", "write_pdb"]
+__all__ = [
+    "REMARK",
+    "check_chains",
+    "cif_text",
+    "pdb_text",
+    "write_cif",
+    "write_fasta",
+    "write_note",
+    "write_pdb",
+]
 
 REMARK = "REMARK   6 "
 CHAINS = 62  # that one letter or digit can name
@@ -117,11 +126,7 @@ def pdb_text(item: Item, bfactors: Sequence[float] | None = None) -> str:
         lines += [f"{REMARK}PLACEHOLDER {PLACEHOLDER} {chain} {first} {last}" for chain, first, last in runs]
     several = len(structure) > 1
     for number, model in enumerate(structure, 1):
-        names = [chain.id for chain in model]
-        if len(names) > CHAINS:
-            raise ValueError(
-                f"{len(names)} chains; a PDB file has names for {CHAINS}: write mmCIF (.cif) instead"
-            )
+        check_chains([chain.id for chain in model])
         if several:
             lines.append(f"MODEL     {number:>4}")
         serial = 0
@@ -133,12 +138,26 @@ def pdb_text(item: Item, bfactors: Sequence[float] | None = None) -> str:
     return "\n".join([*lines, "END", ""])
 
 
+def check_chains(names: Sequence[str]) -> None:
+    """Whether a PDB file can name its chains so.
+
+    Raises:
+        ValueError: more than 62 names, or one that is not one character.
+    """
+    if len(names) > CHAINS:
+        raise ValueError(
+            f"{len(names)} chains; a PDB file has names for {CHAINS}: write mmCIF (.cif) instead"
+        )
+    for name in names:
+        if len(name) != 1 or not name.isascii() or not name.isprintable():
+            raise ValueError(
+                f"the chain {name!r} cannot be named in a PDB file, which has one character: "
+                "write mmCIF (.cif) instead"
+            )
+
+
 def _pdb_chain(chain: Any, serial: int) -> list[str]:
     """The records of a chain; TER behind its last residue of a polymer."""
-    if len(chain.id) != 1 or not chain.id.isascii() or not chain.id.isprintable():
-        raise ValueError(
-            f"the chain {chain.id!r} cannot be named in a PDB file, which has one character: write mmCIF (.cif) instead"
-        )
     residues = [one for entry in chain for one in _residues(entry)]
     last = max((k for k, residue in enumerate(residues) if residue.id[0] == " "), default=-1)
     lines: list[str] = []

@@ -39,9 +39,9 @@ def test_the_mean_step_is_that_without_noise() -> None:
 
 def test_a_preset_and_what_is_refused() -> None:
     assert PRESETS["ddpm-cool"].sampler == Single(1.0, noise_scale=0.5)
-    for wrong in (-0.1, float("inf"), float("nan")):
+    for wrong in (-0.1, float("inf"), float("nan"), {"a": -1.0}, {"a": "1"}):
         with pytest.raises(ValueError, match="noise_scale"):
-            Single(1.0, noise_scale=wrong)
+            Single(1.0, noise_scale=wrong)  # type: ignore[arg-type]
 
 
 def test_leaves_have_scales_of_their_own() -> None:

@@ -266,6 +266,23 @@ class TestBenchmark:
         assert of == [*range(7, 15), *range(19, 22)] and rows == made.note["con_hal_idx0"]
         assert kept_rmsd(made, rows, source, of) < 2e-3
 
+    def test_residues_with_insertion_codes_are_found(self) -> None:
+        numbers = np.array([*range(-3, 10), *[9] * 2, *range(10, 25)], np.int32)
+        codes = np.array([*[""] * 13, "A", "B", *[""] * 15])
+        source = replace(protein(30), numbers=numbers, insertions=codes)
+        (item,) = design(model(), "4/A-2-9B/5/A20-22/3", source, **HOW)
+        made = protein_motifs.reread(of_structure(item))
+        rows, of = protein_motifs.rows_of(made, source)
+        assert of == [*range(1, 15), *range(25, 28)] and rows == made.note["con_hal_idx0"]
+        # a binder beside residues 9A and 9B, far from 9
+        ca = np.zeros((4, 3)) + [[100.0, 0, 0], [0, 0, 0], [4, 0, 0], [0, 4, 0]]
+        made = replace(
+            lone(ca, "TTTB"),
+            numbers=np.array([9, 9, 9, 1], np.int32),
+            insertions=np.array(["", "A", "B", ""]),
+        )
+        assert protein_binders.scored(made, made[np.arange(3)], [1, 2])[0]
+
     def test_binders_are_scored_at_the_hotspots(self) -> None:
         target = protein([HELIX] * 20)
         near = replace(moved(target, np.eye(3), (6.0, 0, 0)), chains=np.full(20, "B"))

@@ -14,7 +14,7 @@ from torch import Tensor
 from langevin.core import grids, so3
 from langevin.core.rng import Stream
 from langevin.core.samplers import Single, sample
-from langevin.modalities.protein.adjacency import TOUCH, betas, nearest, touching
+from langevin.modalities.protein.adjacency import TOUCH, nearest, touching
 from langevin.modalities.protein.archives import read_archive
 from langevin.modalities.protein.design import design
 from langevin.modalities.protein.fold import Fold
@@ -22,6 +22,7 @@ from langevin.modalities.protein.guiding import guiding
 from langevin.modalities.protein.metrics.fold import fold_agreement
 from langevin.modalities.protein.potentials import Layout
 from langevin.modalities.protein.protein import Protein, join, of_structure
+from langevin.modalities.protein.rigid import betas
 from langevin.modalities.protein.secondary import secondary
 from tests.modalities.protein.backbones import HELIX, LOOP, protein
 from tests.modalities.protein.chains import shared
@@ -67,7 +68,9 @@ class TestOfStructures:
         for chain in list(read_archive(shared(), "validation", sidechains=True))[:3]:
             assert chain.side is not None
             there = chain.side.name == "CB"
-            far = np.linalg.norm(betas(chain)[chain.side.residue[there]] - chain.side.xyz[there], axis=1)
+            far = np.linalg.norm(
+                betas(chain.backbone)[chain.side.residue[there]] - chain.side.xyz[there], axis=1
+            )
             assert len(far) > 0.8 * len(chain) and float(np.median(far)) < 0.2
 
     def test_helices_touch_when_they_are_moved_together(self) -> None:
@@ -80,7 +83,7 @@ class TestOfStructures:
     def test_the_rule_is_a_cb_within_six(self) -> None:
         for chain in list(read_archive(shared(), "validation"))[:4]:
             found = Fold.of(chain)
-            beta = betas(chain)
+            beta = betas(chain.backbone)
             for i, (_, a, b) in enumerate(found.blocks):
                 for j, (_, c, d) in enumerate(found.blocks):
                     least = min(np.linalg.norm(x - y) for x in beta[a:b] for y in beta[c:d])

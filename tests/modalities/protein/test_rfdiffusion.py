@@ -104,6 +104,7 @@ def test_some_values() -> None:
         (["diffuser.b_0=3"], "diffuser.b_0: a setting inside RFdiffusion"),
         (["scaffoldguided.scaffold_dir=x"], "folds from scaffold files are not supported"),
         (["scaffoldguided.scaffoldguided=True"], "folds from scaffold files are not supported"),
+        (["scaffoldguided.scaffold_list=x"], "langevin design --fold scaffold.pdb take the structure"),
         (["scaffoldguided.mask_loops=False"], "are pickles, which can run anything; design(fold="),
         (["diffuser.T=0"], "diffuser.T: expected a whole number from 1, got '0'"),
         (["diffuser.T=2.5"], "expected a whole number from 1, got '2.5'"),

@@ -184,7 +184,8 @@ def scores(items: Sequence[Any], *, training: Known | None = None) -> Iterator[d
     Yields:
         plausible, reasons (text, empty if plausible), residues, chains, breaks, cis, clashes, right (share of bonds
         with all quantities as real ones have them), phi_positive, outside, helix, strand, radius (Å), radius_off,
-        long_range, contact_order, and with training tm_training, nearest (index).
+        long_range, contact_order, and with training tm_training, nearest (index). Where residues lack N or C, as in traces,
+        phi_positive, outside and plausible are None: they would be of a part.
     """
     names = ("residues", "chains", "cis", "clashes", "radius", "radius_off", "long_range", "contact_order")
     shares = ("breaks", "right", "phi_positive", "outside", "helix", "strand")
@@ -197,13 +198,14 @@ def scores(items: Sequence[Any], *, training: Known | None = None) -> Iterator[d
             one = measure(protein)
             row |= {name: getattr(one, name) for name in names}
             known = sum(one.known[name] for name in one.right)
+            whole = bool(protein.complete.all())
             row |= {
-                "plausible": one.plausible,
-                "reasons": "; ".join(one.reasons),
+                "plausible": one.plausible if whole else None,
+                "reasons": "; ".join(one.reasons) if whole else "residues without N or C",
                 "breaks": one.broken,
                 "right": sum(one.right.values()) / known if known else None,
-                "phi_positive": one.positive / one.phis if one.phis else None,
-                "outside": one.outside / one.torsions if one.torsions else None,
+                "phi_positive": one.positive / one.phis if one.phis and whole else None,
+                "outside": one.outside / one.torsions if one.torsions and whole else None,
                 "helix": one.structure.helix,
                 "strand": one.structure.strand,
             }

@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from langevin.modalities.protein.protein import ALPHABET, Protein
+from langevin.modalities.protein.rigid import betas
 
 __all__ = ["HYDROPHOBIC", "exposed", "half_sphere", "patch"]
 
@@ -28,10 +29,8 @@ _ENDS = 2  # residues on either end, which are loose, and of no patch
 
 def half_sphere(backbone: ArrayLike) -> NDArray[np.int64]:
     """(n,) neighbours on the side of the side chain, of N, CA, C (n, 3 or 4, 3), Å."""
-    n, ca, c = np.moveaxis(np.asarray(backbone, np.float64)[:, :3], 1, 0)
-    b, d = ca - n, c - ca
-    # to CB of an ideal residue, from the bonds N–CA and CA–C and their normal
-    outward = -0.58273431 * np.cross(b, d) + 0.56802827 * b - 0.54067466 * d
+    ca = np.asarray(backbone, np.float64)[:, 1]
+    outward = betas(backbone) - ca
     to = ca[None] - ca[:, None]
     distance = np.linalg.norm(to, axis=-1)
     near = (distance < REACH) & (distance > 0)
