@@ -396,3 +396,16 @@ def test_proteins_are_designed(tmp_path: Path) -> None:
         len(list((tmp_path / "runs/proteins" / name).glob("*.pdb"))) == 4 for name in ("new", "sequences")
     )
     assert len(list((tmp_path / "runs/proteins/ring").glob("*.pdb"))) == 1
+    scores = (tmp_path / "runs/proteins/binders/scores.csv").read_text().splitlines()
+    assert len(scores) == 3 and len(list((tmp_path / "runs/proteins/variations").glob("*.pdb"))) == 4
+
+
+@pytest.mark.slow
+@pytest.mark.skipif("protein-backbone" not in hub.names(), reason="protein-backbone does not ship")
+def test_a_model_learns_from_a_folder_of_structures(tmp_path: Path) -> None:
+    output = run("train_on_structures.py", tmp_path, "--steps", "8", "--width", "32")
+    assert printed_files(output, tmp_path)[-1].name == "report.html"
+    assert output.count("CA–CA distances as in real chains") == 4
+    folder = tmp_path / "runs" / "train_on_structures"
+    assert len(list((folder / "structures").glob("*.pdb"))) == 24
+    assert lv.load(folder / "model", device="cpu").name == "mine"
