@@ -25,7 +25,7 @@ from langevin.core.processes import LeafProcess, Process, State, join, split
 from langevin.core.processes.torus import wrap
 from langevin.core.times import Time, of_leaf, shaped
 
-__all__ = ["Known", "known"]
+__all__ = ["Known", "known", "known_rows"]
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,7 @@ class Known(Guidance):
         return [self._corrected(inner.process, belief, q) for belief in beliefs], memory
 
     def at(self, index: Index, total: int) -> Known:
-        return replace(self, x=_rows(self.x, index, total), chosen=_rows(self.chosen, index, total))
+        return replace(self, x=known_rows(self.x, index, total), chosen=known_rows(self.chosen, index, total))
 
     def _corrected(self, process: Process, belief: Posterior, q: Question) -> Posterior:
         parts, states, values = dict(split(belief)), split(q.x_t), split(self.x)
@@ -81,7 +81,7 @@ def _replaced(process: LeafProcess, leaf: Leaf, x_t: Tensor, value: Tensor, chos
     return replace(leaf, vector=torch.where(shaped(chosen, leaf.vector), exact.vector, leaf.vector))
 
 
-def _rows(state: State, index: Index, total: int) -> State:
+def known_rows(state: State, index: Index, total: int) -> State:
     """Some rows of a state of ``total`` rows; a lone row stays as it is.
 
     Raises:

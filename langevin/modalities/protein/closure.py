@@ -33,6 +33,7 @@ __all__ = ["closed"]
 CIS_BELOW = 3.4  # Å of CA–CA
 STEPS, RATE = 60, 0.02
 _ATOMS = 0.06  # s_a, Å
+_JOINS, _BESIDE, _MORE = 0.25, 4, 4  # s_a of as many residues beside fixed ones, Å; and times the steps
 _OVERLAPS = 0.02  # s_r, Å
 _NEAR = 7.5  # Å of CA–CA, beyond which residues do not overlap
 _LEAST_CA = 3.9  # Å
@@ -59,6 +60,7 @@ def closed(
     fixed: Tensor | None = None,
     apart: bool = False,
     steps: int = STEPS,
+    anchors: Tensor | None = None,
 ) -> tuple[Tensor, Tensor]:
     """Frames near the given ones with closed peptide bonds.
 
@@ -70,6 +72,8 @@ def closed(
         fixed: (n,) bool, residues that do not move; none when None.
         apart: whether residues that overlap are moved apart, too.
         steps: of the minimisation.
+        anchors: atoms N, CA, C (n, 3, 3) of residues that are ``fixed``, to which their neighbours are bound; those of the
+            frames when None. Real residues differ from the rigid one by some hundredths of an Å.
 
     Returns:
         Rotations and CA, in the dtype of the given ones, without gradients.
@@ -85,8 +89,13 @@ def closed(
     pairs = _near(start_x, follows) if apart else None
     scale = torch.tensor(_BONDS, dtype=torch.float64, device=ca.device)[:, None]
     moves = torch.ones(len(ca), 1, dtype=torch.float64, device=ca.device)
-    if fixed is not None:
+    near = torch.full((len(ca), 1, 1), _ATOMS, dtype=torch.float64, device=ca.device)
+    if fixed is not None and bool(fixed.any()):
         moves = moves * (~fixed)[:, None]
+        near[_beside(fixed, follows)] = (
+            _JOINS  # what is between a fixed residue and the rest must bridge their gap
+        )
+        steps = _MORE * steps
     turn, shift = torch.zeros_like(start_x).requires_grad_(), torch.zeros_like(start_x).requires_grad_()
 
     def frames() -> tuple[Tensor, Tensor]:
@@ -96,13 +105,16 @@ def closed(
 
     adam = torch.optim.Adam([turn, shift], lr=RATE)
     decay = torch.optim.lr_scheduler.CosineAnnealingLR(adam, steps)
+    held = None if fixed is None or anchors is None else (fixed[:, None, None], anchors.detach().double())
     for _ in range(steps):
         atoms = ideal_atoms(*frames())
+        if held is not None:
+            atoms = torch.where(held[0], held[1], atoms)
         n, x, c = atoms.unbind(1)
         found = torch.stack(
             [(p[first] - q[second]).norm(dim=-1) for p, q in ((c, n), (x, n), (c, x), (x, x))]
         )
-        energy = ((atoms - goal) / _ATOMS).square().sum() + ((found - wanted) / scale).square().sum()
+        energy = ((atoms - goal) / near).square().sum() + ((found - wanted) / scale).square().sum()
         if pairs is not None:
             energy = energy + (_overlap(atoms, follows, pairs) / _OVERLAPS).square().sum()
         adam.zero_grad()
@@ -112,6 +124,16 @@ def closed(
     with torch.no_grad():
         moved, at = frames()
     return moved.to(rotations), at.to(ca)
+
+
+def _beside(fixed: Tensor, follows: Tensor) -> Tensor:
+    """(n,) which residues are bound to a fixed one by at most so many bonds."""
+    reached = fixed.clone()
+    for _ in range(_BESIDE):
+        up = torch.cat([reached.new_zeros(1), reached[:-1]]) & follows
+        down = torch.cat([(reached & follows)[1:], reached.new_zeros(1)])
+        reached = reached | up | down
+    return reached & ~fixed
 
 
 def _near(ca: Tensor, follows: Tensor) -> Tensor:

@@ -2,6 +2,7 @@
 
     design(model, "80-100", n=8)                                        new chains
     design(model, "5-15/A10-25/30-40", "5tpn.pdb", n=8)                 a scaffold for a motif (keep)
+    design(model, "10/A10-25/20-30/A60-72/10", "5tpn.pdb", free=True)   for two that may lie anywhere (a guidance)
     design(model, "60/0 B1-100", "target.pdb", hotspots="B30,B33")      a binder for a target (keep)
     design(model, "120", symmetry="C3")                                 three chains of forty around an axis (a guidance)
     design(model, "90", "own.pdb", partial=0.4)                         the given chain, redrawn from t = 0.4 (start from)
@@ -28,11 +29,12 @@ from langevin.core.guidance.symmetry import symmetry as symmetric
 from langevin.core.rng import Stream
 from langevin.modalities.protein.fold import Fold, numbered
 from langevin.modalities.protein.guiding import guiding
+from langevin.modalities.protein.placing import Placing, bodies_of
 from langevin.modalities.protein.plan import Plan
 from langevin.modalities.protein.potentials import Layout
 from langevin.modalities.protein.protein import Protein, of_structure
 from langevin.modalities.protein.symmetry import group
-from langevin.modalities.protein.templates import KeepTemplates, Template, template_of
+from langevin.modalities.protein.templates import KeepTemplates, Template, bodies_in, template_of
 
 if TYPE_CHECKING:
     from langevin.core.model import Model
@@ -65,6 +67,7 @@ def design(
     olig_inter_all: bool = True,
     olig_custom_contact: str | None = None,
     partial: float | None = None,
+    free: bool | str = False,
     numbering: str = "input",
     seed: int = 0,
     first: int = 0,
@@ -93,6 +96,9 @@ def design(
         olig_intra_all, olig_inter_all, olig_custom_contact: which chains the potential olig_contacts is about, as of
             :func:`~langevin.modalities.protein.guiding.guiding`.
         partial: time in (0, 1] to which what the contig builds is noised from the input, and from which it is redrawn.
+        free: kept stretches that lie where the run puts them, each a rigid body, and not as in the input: True for all, or
+            "A10-25;A60-72,B1-5", where those with a comma between them stay together and those that are not named stay in
+            the frame of the input; see :mod:`langevin.modalities.protein.placing`.
         numbering: "input" or "design", of the residues of the designs.
         seed, first: of the random numbers; lengths are drawn from them, too.
         options: of ``model.sample``: steps, sampler, guidance, batch_size …
@@ -147,9 +153,11 @@ def design(
         "guide_scale": guide_scale,
         "guide_decay": guide_decay,
         "partial": partial,
+        "free": free,
     }
+    bodies = None if free is False else _bodies(plan, free, symmetry, partial)
     turns = None if copies is None else copies.double().numpy()
-    made = planned(plan, n, seed, first, secondary, turns, settings, whole)
+    made = planned(plan, n, seed, first, secondary, turns, settings, whole, bodies)
     layout = _layout(made, whole)
     more: list[Guidance] = [symmetric(copies)] if copies is not None else []
     pushed = whole is not None and len(whole.blocks) > 1
@@ -169,13 +177,17 @@ def design(
         pushed = pushed and all(one.type != "fold" for one in force.potentials)
     if whole is not None and pushed:
         more.append(whole.force(layout, model.modality.unit))
-    if more:
+    last: list[Guidance] = []
+    if bodies is not None:
+        state, _ = model.modality.encode(made)
+        last.append(Placing(state, bodies_in(made, state["residues"].shape[1]), model.modality.unit))
+    if more or last:
         given = options.pop("guidance", None)
         if given is not None and not isinstance(given, Guidance):
             raise ValueError(
-                "guidance of a symmetric or guided design must be one of lv.guidance, not a weight"
+                "guidance of a symmetric, free or guided design must be one of lv.guidance, not a weight"
             )
-        options["guidance"] = Chain((*more, *([given] if given is not None else [])))
+        options["guidance"] = Chain((*more, *([given] if given is not None else []), *last))
     options |= {"seed": seed, "first": first}
     if partial is None:
         return model.sample(n, like=made, keep=KeepTemplates(), **options)  # type: ignore[no-any-return]
@@ -197,10 +209,12 @@ def planned(
     copies: Any = None,
     settings: Mapping[str, Any] | None = None,
     fold: Fold | None = None,
+    bodies: Sequence[int] | None = None,
 ) -> list[Template]:
     """The templates of ``n`` designs; lengths that a plan leaves open are drawn for each, design k by number ``first`` + k.
 
-    Those of a fold are drawn by the fold, of whose contig the plan is, and ``secondary`` follows from it.
+    Those of a fold are drawn by the fold, of whose contig the plan is, and ``secondary`` follows from it. Where segments of
+    the contig are of free ``bodies``, the mapping has the places of the residues of each under "free_idx0".
 
     Raises:
         ValueError: as :func:`~langevin.modalities.protein.templates.template_of`.
@@ -210,10 +224,31 @@ def planned(
     drawn = [(one, secondary) for one in plan.draw(rng)] if fold is None else fold.plans(plan, rng)
     out = []
     for number, (one, letters) in zip(numbers, drawn, strict=True):
-        template = template_of(one, letters, copies)
+        template = template_of(one, letters, copies, bodies)
         told = settings if fold is None else {**(settings or {}), "secondary": letters}
-        out.append(replace(template, about={**one.mapping(seed, told), "sample": number}))
+        about = {**one.mapping(seed, told), "sample": number}
+        if bodies is not None:
+            about["free_idx0"] = [
+                np.flatnonzero(template.bodies == k).tolist() for k in range(max(bodies) + 1)
+            ]
+        out.append(replace(template, about=about))
     return out
+
+
+def _bodies(plan: Plan, free: bool | str, symmetry: str | None, partial: float | None) -> list[int]:
+    """The free body of each segment of the contig, −1 for none.
+
+    Raises:
+        ValueError: what does not go with free bodies; as of :func:`~langevin.modalities.protein.placing.bodies_of`.
+    """
+    for name, value in (("symmetry", symmetry), ("partial", partial)):
+        if value is not None:
+            raise ValueError(f"free stretches do not go with {name}, which needs their places; leave one out")
+    if plan.inpaint_str:
+        raise ValueError(
+            f"inpaint_str leaves the places of {plan.inpaint_str[0]} open, and free stretches are rigid; leave one out"
+        )
+    return bodies_of(plan.contig, free)
 
 
 def _read(source: Any) -> Protein | None:

@@ -60,6 +60,9 @@ class DesignFlags(ContigFlags):
     secondary: str | None = flag("of the design, a letter for each residue: H, E, -, X where it is open")
     fold: str | None = flag("a structure, or a .json, whose secondary structure and adjacency designs have")
     partial: float | None = flag("partial diffusion: the time from 0 to 1 to which the input is noised")
+    free: str | None = flag(
+        "kept stretches that lie where the run puts them: each, or bodies of them, A10-25;A60-72,B1-5"
+    )
     potential: tuple[str, ...] | None = flag(
         "a guiding potential, type:monomer_ROG,weight:1; may be repeated"
     )
@@ -144,7 +147,7 @@ def _read(words: Sequence[str], flags: DesignFlags) -> _Asked:
     if flags.fold is not None:
         if not Path(flags.fold).is_file():
             raise ValueError(f"--fold: there is no file {flags.fold!r}")
-        for name in (*OF_FLAG, "secondary", "partial"):
+        for name in (*OF_FLAG, "secondary", "partial", "free"):
             if getattr(flags, name) is not None:
                 raise ValueError(f"{_spelt(name)} {_BESIDE_A_FOLD}")
     request = requested(words, flags, "design", flags.partial is not None, flags.fold is not None)
@@ -252,7 +255,7 @@ def _options(model: Any, asked: _Asked) -> dict[str, Any]:
         ValueError: noise of a leaf that the model does not have.
     """
     request, flags = asked.request, asked.flags
-    own = ("potentials", "guide_scale", "guide_decay", "secondary", "fold", "steps", "repulsion")
+    own = ("potentials", "guide_scale", "guide_decay", "secondary", "fold", "free", "steps", "repulsion")
     of_flags = {name: getattr(flags, "potential" if name == "potentials" else name) for name in own}
     options = {name: value for name, value in of_flags.items() if value is not None}
     if request.potentials:

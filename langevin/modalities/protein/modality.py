@@ -28,15 +28,16 @@ from langevin.modalities.base import Failure, Modality, Samples, Table
 from langevin.modalities.protein import givens
 from langevin.modalities.protein.alignment import aligned, rotation_to
 from langevin.modalities.protein.closure import closed
-from langevin.modalities.protein.edits import restored
+from langevin.modalities.protein.edits import carried, restored
 from langevin.modalities.protein.guiding import guiding
 from langevin.modalities.protein.lddt import smooth_lddt
 from langevin.modalities.protein.places import chain_name, follows, placed
+from langevin.modalities.protein.placing import placed as bodies_placed
 from langevin.modalities.protein.plugin import SUFFIXES, WRITTEN, ProteinSpec
 from langevin.modalities.protein.protein import UNKNOWN, Protein, of_structure, to_structure
 from langevin.modalities.protein.rigid import backbone_of, frames_of
 from langevin.modalities.protein.secondary import secondary_of
-from langevin.modalities.protein.templates import KeepTemplates, Template
+from langevin.modalities.protein.templates import KeepTemplates, Template, bodies_in
 from langevin.modalities.protein.tokens import SECONDARY, TYPES, ResidueTokens
 
 __all__ = ["ProteinModality", "make"]
@@ -188,6 +189,7 @@ class ProteinModality(Modality):
         mask: Tensor | None = None,
         close: bool = True,
         fixed: Tensor | None = None,
+        own: Sequence[Protein] | None = None,
     ) -> list[Any]:
         """A :class:`Protein` per row, or a failure.
 
@@ -196,6 +198,7 @@ class ProteinModality(Modality):
             mask: (B, N).
             close: whether peptide bonds are closed (:mod:`~langevin.modalities.protein.closure`).
             fixed: (B, N), residues that do not move when they are.
+            own: B proteins whose atoms the fixed residues will have, and to which their neighbours are bound.
         """
         assert isinstance(state, dict)
         held = {name: part.cpu() for name, part in state.items()}
@@ -208,7 +211,8 @@ class ProteinModality(Modality):
                 out.append(Failure("the state holds NaN or infinity"))
                 continue
             chain, number, _ = row["places"].long().unbind(1)
-            atoms = self._backbone(row, close, None if fixed is None else fixed[i, :n].cpu())
+            still = None if fixed is None else fixed[i, :n].cpu()
+            atoms = self._backbone(row, close, still, None if own is None else own[i])
             types = row["residues"].clamp(max=UNKNOWN).numpy().astype(np.int8)
             named = np.array([chain_name(c) for c in chain.tolist()])
             out.append(
@@ -222,11 +226,14 @@ class ProteinModality(Modality):
             )
         return out
 
-    def _backbone(self, row: dict[str, Tensor], close: bool, fixed: Tensor | None) -> Tensor:
+    def _backbone(
+        self, row: dict[str, Tensor], close: bool, fixed: Tensor | None, own: Protein | None
+    ) -> Tensor:
         """N, CA, C and O (n, 4, 3) of one protein, Å."""
         ca, rotations, tied = row["positions"] * self.unit, row["frames"], follows(row["places"])
         if close:
-            rotations, ca = closed(rotations, ca, tied, fixed=fixed, apart=True)
+            anchors = None if own is None else carried(own, rotations, ca)
+            rotations, ca = closed(rotations, ca, tied, fixed=fixed, apart=True, anchors=anchors)
         return backbone_of(rotations, ca, tied)
 
     def blank(
@@ -365,7 +372,8 @@ class ProteinModality(Modality):
         indices: Sequence[int] | None = None,
     ) -> Samples:
         """As for every modality; residues that are kept do not move when bonds are closed, and have the user's own atoms,
-        and designs of templates have their names. B-factors are 1 where the type is kept, and 0 where it is designed."""
+        those of free bodies where these came to lie, and designs of templates have their names. B-factors are 1 where the
+        type is kept, and 0 where it is designed."""
         assert isinstance(state, dict)
         if keep is None and not any(isinstance(item, Template) for item in like or ()):
             return super().collect(state, mask, record, conditions, like, keep, indices)
@@ -376,15 +384,22 @@ class ProteinModality(Modality):
         fixed = ~nowhere
         for name in {"positions", "frames"} & {*self.clocks}:
             fixed = fixed & chosen.get(name, nowhere)
+        bodies = bodies_in(originals, nowhere.shape[1])
+        if bool((bodies >= 0).any()):  # once more, for samplers whose last step is not the last belief
+            held, _ = self.encode(originals)
+            assert isinstance(held, dict)
+            state = bodies_placed(bodies, state, held, self.unit)
+        fixed = fixed | (bodies >= 0)
         typed = chosen.get("residues", nowhere)
         dressed = chosen.get("torsions", nowhere if "torsions" in self.clocks else typed)
+        owners = [self._protein(item, i) for i, item in enumerate(originals)]
         items: list[Any] = []
-        for i, item in enumerate(self.proteins(state, mask, fixed=fixed)):
+        for i, item in enumerate(self.proteins(state, mask, fixed=fixed, own=owners)):
             if isinstance(item, Failure):
                 items.append(item)
                 continue
-            n = len(item)
-            own, tied = self._protein(originals[i], i), follows(state["places"][i, :n].cpu())
+            n, own = len(item), owners[i]
+            tied = follows(state["places"][i, :n].cpu())
             kept = (fixed[i, :n].numpy(), tied.numpy(), typed[i, :n].numpy(), dressed[i, :n].numpy())
             made = restored(item, own, *kept)
             items.append(to_structure(made, bfactors=typed[i, :n].float().tolist()))

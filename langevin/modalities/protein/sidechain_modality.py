@@ -45,7 +45,7 @@ from langevin.modalities.base import Failure
 from langevin.modalities.protein.local import shares
 from langevin.modalities.protein.modality import ProteinModality
 from langevin.modalities.protein.places import follows
-from langevin.modalities.protein.protein import UNKNOWN
+from langevin.modalities.protein.protein import UNKNOWN, Protein
 from langevin.modalities.protein.rigid import frames_of
 from langevin.modalities.protein.sidechains import (
     TORSIONS,
@@ -55,7 +55,6 @@ from langevin.modalities.protein.sidechains import (
     side_chains,
     torsions_of,
 )
-from langevin.modalities.protein.templates import KeepTemplates
 from langevin.modalities.protein.tokens import TYPES, ResidueTokens
 
 __all__ = ["SidechainModality", "make"]
@@ -142,11 +141,12 @@ class SidechainModality(ProteinModality):
         mask: Tensor | None = None,
         close: bool = True,
         fixed: Tensor | None = None,
+        own: Sequence[Protein] | None = None,
     ) -> list[Any]:
         """As of every protein, with side chains where the type of a residue is known."""
         assert isinstance(state, dict)
         out: list[Any] = []
-        for i, item in enumerate(super().proteins(state, mask, close, fixed)):
+        for i, item in enumerate(super().proteins(state, mask, close, fixed, own)):
             if isinstance(item, Failure):
                 out.append(item)
                 continue
@@ -211,8 +211,6 @@ class SidechainModality(ProteinModality):
         assert isinstance(known, dict)
         out = super().chosen(keep, known, items)
         assert isinstance(out, dict)
-        if isinstance(keep, KeepTemplates) and {"frames", "residues"} <= out.keys():
-            out = {**out, "torsions": out["frames"] & out["residues"]}
         if "torsions" in out:
             # of the items where there are some: ``known`` may be a sample of them, in which nothing is missing
             whole = self._dressed(items, known["residues"]) if len(items) else _whole(known)

@@ -23,7 +23,7 @@ from langevin.modalities.protein.secondary import secondary
 if TYPE_CHECKING:
     from langevin.modalities.protein.plan import Plan
 
-__all__ = ["ALIKE", "KeepTemplates", "Template", "template_of"]
+__all__ = ["ALIKE", "KeepTemplates", "Template", "bodies_in", "template_of"]
 
 ALIKE = 1.0  # Å, to which the copies in an input may differ from the first, turned
 _TOLD = 4  # residues that one message tells
@@ -38,6 +38,8 @@ class Template(Protein):
         letters: secondary structure, one letter for each residue; of residues for which it is not given any.
         given: by leaf, (n,) bool.
         motif: (n,) bool, residues of the input, whether or not their places are given.
+        bodies: (n,), the number of the free rigid body that a residue is of (:mod:`~langevin.modalities.protein.placing`),
+            from 0; −1 for others. The places of bodies are not given.
         about: of the design, for its record; plain data.
     """
 
@@ -45,6 +47,7 @@ class Template(Protein):
     letters: str = ""
     given: Mapping[str, NDArray[np.bool_]] = field(default_factory=dict)
     motif: NDArray[np.bool_] = field(default_factory=lambda: np.zeros(0, bool))
+    bodies: NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, np.int64))
     about: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -73,13 +76,19 @@ class KeepTemplates(Keep):
         return {name: there for name, there in out.items() if name == "positions" or bool(there.any())}
 
 
-def template_of(plan: Plan, asked: str | None = None, copies: NDArray[np.float64] | None = None) -> Template:
+def template_of(
+    plan: Plan,
+    asked: str | None = None,
+    copies: NDArray[np.float64] | None = None,
+    bodies: Sequence[int] | None = None,
+) -> Template:
     """The template of a plan whose lengths are fixed.
 
     Args:
         plan: one of ``plan.draw``.
         asked: secondary structure of the design, one letter for each residue: H, E, - and X where it is left open.
         copies: (K, 3, 3), rotations of a symmetric assembly, of which the plan is one subunit.
+        bodies: the free body of each segment of the contig, −1 for none; no free bodies when None.
 
     Raises:
         ValueError: a text of another length or with other letters; what the contig names for a copy is not that of the
@@ -116,11 +125,13 @@ def template_of(plan: Plan, asked: str | None = None, copies: NDArray[np.float64
         wanted = np.array(list(asked[:n]))
         letters = np.where(wanted != "X", wanted, letters)
         known |= wanted != "X"
+    body = np.full(n, -1) if bodies is None else np.asarray(bodies)[lay.segment]
     given = {
-        "positions": lay.structure,
-        "frames": lay.structure,
+        "positions": lay.structure & (body < 0),
+        "frames": lay.structure & (body < 0),
         "residues": lay.sequence,
         "secondary": known,
+        "torsions": lay.structure & lay.sequence,
     }
     places = np.column_stack([_places(lay.chain, from_input, plan), lay.hotspot.astype(np.float32)])
     one = Template(
@@ -134,11 +145,21 @@ def template_of(plan: Plan, asked: str | None = None, copies: NDArray[np.float64
         letters="".join(letters.tolist()),
         given=given,
         motif=lay.source >= 0,
+        bodies=body,
     )
     if copies is None:
         return one
     _compare(plan, copies)
     return _copied(one, copies, plan.assembly.chains)
+
+
+def bodies_in(items: Sequence[Any], most: int) -> Tensor:
+    """(B, most), the free bodies of the residues of templates; −1 beyond them, and of what is no template."""
+    out = torch.full((len(items), most), -1)
+    for row, item in enumerate(items):
+        if isinstance(item, Template):
+            out[row, : len(item.bodies)] = torch.from_numpy(item.bodies)
+    return out
 
 
 def _residue() -> NDArray[np.float64]:
@@ -220,4 +241,5 @@ def _copied(unit: Template, copies: NDArray[np.float64], named: NDArray[np.str_]
         letters=unit.letters * many,
         given={name: np.tile(there, many) for name, there in unit.given.items()},
         motif=np.tile(unit.motif, many),
+        bodies=np.tile(unit.bodies, many),
     )

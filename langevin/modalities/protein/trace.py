@@ -89,7 +89,9 @@ class TraceModality(ProteinModality):
     def _check(self, protein: Protein) -> None:
         """A residue has a CA, or it would be none."""
 
-    def _backbone(self, row: dict[str, Tensor], close: bool, fixed: Tensor | None) -> Tensor:
+    def _backbone(
+        self, row: dict[str, Tensor], close: bool, fixed: Tensor | None, own: Protein | None
+    ) -> Tensor:
         """CA among N, C and O that are not known, (n, 4, 3) Å."""
         atoms = torch.full((len(row["positions"]), 4, 3), torch.nan)
         atoms[:, 1] = row["positions"] * self.unit

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import pytest
 import torch
@@ -11,8 +13,8 @@ from langevin.core import so3
 from langevin.core.rng import Stream
 from langevin.modalities.protein import rigid
 from langevin.modalities.protein.closure import closed
-from langevin.modalities.protein.rigid import backbone_of, frames_of
-from tests.modalities.protein.backbones import HELIX, STRAND, built, protein
+from langevin.modalities.protein.rigid import C_N, backbone_of, frames_of, ideal_atoms
+from tests.modalities.protein.backbones import HELIX, LOOP, STRAND, built, protein
 
 
 def atoms(n: int = 60, seed: int = 0) -> Tensor:
@@ -148,3 +150,31 @@ def test_residues_that_overlap_are_moved_apart() -> None:
         - closed(r[:20], spread[:20], follows[:20], apart=True)[1]
     )
     assert still.norm(dim=-1).max() < 0.3  # what does not overlap hardly moves
+
+
+def test_what_is_built_is_bound_to_the_atoms_that_kept_residues_have() -> None:
+    """Real residues are not the rigid one: bonds to them are closed where their own atoms are."""
+    chain = protein([LOOP] * 24)
+    bent = torch.from_numpy(chain.backbone[:, :3].astype(np.float64))
+    kept = torch.zeros(24, dtype=torch.bool)
+    kept[8:16] = True
+    to_n, to_c = bent[:, 0] - bent[:, 1], bent[:, 2] - bent[:, 1]
+    normal = torch.nn.functional.normalize(torch.linalg.cross(to_n, to_c), dim=-1)
+    for atom, bond, side in ((0, to_n, -1), (2, to_c, 1)):  # the angle N-CA-C is five degrees wider
+        turn = so3.exp(math.radians(side * 2.5) * normal)
+        bent[:, atom] = bent[:, 1] + (turn @ bond[..., None])[..., 0]
+    rotations, ca = frames_of(bent)
+    follows = torch.arange(24) > 0
+    noise = torch.Generator().manual_seed(0)
+    ca = torch.where(kept[:, None], ca, ca + 0.4 * torch.randn(24, 3, generator=noise, dtype=torch.float64))
+
+    def worst(anchors: torch.Tensor | None) -> float:
+        """Largest error (Å) of C–N at the two joins, with the kept residues' own atoms."""
+        made = ideal_atoms(*closed(rotations, ca, follows, fixed=kept, anchors=anchors))
+        made = torch.where(kept[:, None, None], bent, made)
+        bonds = (made[1:, 0] - made[:-1, 2]).norm(dim=-1)
+        return float((bonds[[7, 15]] - C_N).abs().max())
+
+    still, x = closed(rotations, ca, follows, fixed=kept, anchors=bent)
+    assert torch.equal(x[kept], ca[kept]) and torch.equal(still[kept], rotations[kept])
+    assert worst(bent) < 0.02 < 0.03 < worst(None)
