@@ -27,6 +27,7 @@ import torch
 from langevin.core.guidance.base import Chain, Guidance
 from langevin.core.guidance.symmetry import symmetry as symmetric
 from langevin.core.rng import Stream
+from langevin.modalities.protein.docking import CLEARANCE, Docking
 from langevin.modalities.protein.fold import Fold, numbered
 from langevin.modalities.protein.guiding import guiding
 from langevin.modalities.protein.placing import Placing, bodies_of
@@ -68,6 +69,7 @@ def design(
     olig_custom_contact: str | None = None,
     partial: float | None = None,
     free: bool | str = False,
+    clearance: float = CLEARANCE,
     numbering: str = "input",
     seed: int = 0,
     first: int = 0,
@@ -99,6 +101,9 @@ def design(
         free: kept stretches that lie where the run puts them, each a rigid body, and not as in the input: True for all, or
             "A10-25;A60-72,B1-5", where those with a comma between them stay together and those that are not named stay in
             the frame of the input; see :mod:`langevin.modalities.protein.placing`.
+        clearance: Å of CA that chains keep between them. Chains that are built whole move as rigid bodies off others, onto
+            the hotspots, or, where there are none, up to them; see :mod:`langevin.modalities.protein.docking`. 0 leaves
+            all chains where the network puts them.
         numbering: "input" or "design", of the residues of the designs.
         seed, first: of the random numbers; lengths are drawn from them, too.
         options: of ``model.sample``: steps, sampler, guidance, batch_size …
@@ -143,6 +148,8 @@ def design(
             copies=1 if copies is None else len(copies),
             **said,  # type: ignore[arg-type]
         )
+    if isinstance(clearance, bool) or not (isinstance(clearance, (int, float)) and 0 <= clearance < 100):
+        raise ValueError(f"clearance is in Å, at least 0 and below 100, got {clearance!r}")
     strings = [potentials] if isinstance(potentials, str) else list(potentials)
     settings = {
         "hotspots": hotspots if plan is not contig else ",".join(map(str, plan.hotspots)) or None,
@@ -154,6 +161,7 @@ def design(
         "guide_decay": guide_decay,
         "partial": partial,
         "free": free,
+        "clearance": clearance,
     }
     bodies = None if free is False else _bodies(plan, free, symmetry, partial)
     turns = None if copies is None else copies.double().numpy()
@@ -178,6 +186,8 @@ def design(
     if whole is not None and pushed:
         more.append(whole.force(layout, model.modality.unit))
     last: list[Guidance] = []
+    if clearance and (together := _docking(made, layout, clearance, model.modality.unit)) is not None:
+        last.append(together)
     if bodies is not None:
         state, _ = model.modality.encode(made)
         last.append(Placing(state, bodies_in(made, state["residues"].shape[1]), model.modality.unit))
@@ -251,6 +261,19 @@ def _bodies(plan: Plan, free: bool | str, symmetry: str | None, partial: float |
     return bodies_of(plan.contig, free)
 
 
+def _docking(made: Sequence[Template], layout: Layout, clearance: float, unit: float) -> Docking | None:
+    """What moves the chains that are built whole, where a design has such a chain beside another."""
+    chains = [item.places[:, 0] for item in made]
+    moving = [
+        ~np.isin(chain, chain[item.given["positions"]]) for chain, item in zip(chains, made, strict=True)
+    ]
+    if all(len(np.unique(chain)) == 1 for chain in chains) or not any(part.any() for part in moving):
+        return None
+    most = max(map(len, made))
+    both = (_rows([chain + 1 for chain in chains], most, np.int64) - 1, _rows(moving, most, bool))
+    return Docking(*both, layout.hotspots, clearance, unit=unit)
+
+
 def _read(source: Any) -> Protein | None:
     """The input as residues."""
     if source is None or isinstance(source, Protein):
@@ -265,20 +288,22 @@ def _read(source: Any) -> Protein | None:
 def _layout(made: Sequence[Template], fold: Fold | None) -> Layout:
     """Which residues are what, of all designs, (n, N)."""
     most = max(map(len, made))
-
-    def rows(columns: Iterable[Any], kind: Any) -> torch.Tensor:
-        out = np.zeros((len(made), most), kind)
-        for row, column in enumerate(columns):
-            out[row, : len(column)] = column
-        return torch.from_numpy(out)
-
-    new = rows([~item.given["positions"] for item in made], bool)
+    new = _rows([~item.given["positions"] for item in made], most, bool)
     hot = [item.places[:, 2] > 0 for item in made]
     return Layout(
-        chains=rows([item.places[:, 0] for item in made], np.int64),
+        chains=_rows([item.places[:, 0] for item in made], most, np.int64),
         binder=new,
         designed=new,
-        hotspots=rows(hot, bool) if any(there.any() for there in hot) else None,
-        blocks=None if fold is None else rows([numbered(item.letters) for item in made], np.int64),
+        hotspots=_rows(hot, most, bool) if any(there.any() for there in hot) else None,
+        blocks=None if fold is None else _rows([numbered(item.letters) for item in made], most, np.int64),
         adjacent=None if fold is None else torch.from_numpy(fold.adjacent),
     )
+
+
+def _rows(columns: Iterable[Any], most: int, kind: Any) -> torch.Tensor:
+    """What there is of each residue, of all designs, (n, ``most``); 0 where a design has no more."""
+    columns = list(columns)
+    out = np.zeros((len(columns), most), kind)
+    for row, column in enumerate(columns):
+        out[row, : len(column)] = column
+    return torch.from_numpy(out)

@@ -75,6 +75,9 @@ class DesignFlags(ContigFlags):
     repulsion: float | None = flag(
         "force that moves overlapping residues apart, 0 for none (the model's own)"
     )
+    clearance: float | None = flag(
+        "Å of CA that chains built whole keep from others (5); 0 leaves them where they are drawn"
+    )
     format: Literal["pdb", "cif"] | None = flag("of the files (pdb, or that of the designs in --out)")
     batch_size: int | None = flag(
         f"designs at a time, after which they are written ({_BATCH}); changes no design but for rounding"
@@ -140,7 +143,7 @@ def _read(words: Sequence[str], flags: DesignFlags) -> _Asked:
             raise ValueError(f"{_spelt(name)}: expected a whole number from {least}, got {value}")
     if flags.partial is not None and not 0 < flags.partial <= 1:
         raise ValueError(f"--partial is a time above 0 and up to 1, got {flags.partial}")
-    for name in ("noise_scale", "guide_scale", "repulsion"):
+    for name in ("noise_scale", "guide_scale", "repulsion", "clearance"):
         value = getattr(flags, name)
         if value is not None and not 0 <= value < float("inf"):
             raise ValueError(f"{_spelt(name)}: expected a number from 0, got {value}")
@@ -255,7 +258,8 @@ def _options(model: Any, asked: _Asked) -> dict[str, Any]:
         ValueError: noise of a leaf that the model does not have.
     """
     request, flags = asked.request, asked.flags
-    own = ("potentials", "guide_scale", "guide_decay", "secondary", "fold", "free", "steps", "repulsion")
+    drawing = ("guide_scale", "guide_decay", "secondary", "fold", "free", "steps", "repulsion", "clearance")
+    own = ("potentials", *drawing)
     of_flags = {name: getattr(flags, "potential" if name == "potentials" else name) for name in own}
     options = {name: value for name, value in of_flags.items() if value is not None}
     if request.potentials:

@@ -233,7 +233,10 @@ class ProteinModality(Modality):
         ca, rotations, tied = row["positions"] * self.unit, row["frames"], follows(row["places"])
         if close:
             anchors = None if own is None else carried(own, rotations, ca)
-            rotations, ca = closed(rotations, ca, tied, fixed=fixed, apart=True, anchors=anchors)
+            copies = own.copies if isinstance(own, Template) else 1
+            rotations, ca = closed(
+                rotations, ca, tied, fixed=fixed, apart=True, anchors=anchors, copies=copies
+            )
         return backbone_of(rotations, ca, tied)
 
     def blank(

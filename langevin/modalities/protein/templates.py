@@ -40,6 +40,7 @@ class Template(Protein):
         motif: (n,) bool, residues of the input, whether or not their places are given.
         bodies: (n,), the number of the free rigid body that a residue is of (:mod:`~langevin.modalities.protein.placing`),
             from 0; −1 for others. The places of bodies are not given.
+        copies: of a unit that the residues are, one after another, in a symmetric assembly.
         about: of the design, for its record; plain data.
     """
 
@@ -48,6 +49,7 @@ class Template(Protein):
     given: Mapping[str, NDArray[np.bool_]] = field(default_factory=dict)
     motif: NDArray[np.bool_] = field(default_factory=lambda: np.zeros(0, bool))
     bodies: NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, np.int64))
+    copies: int = 1
     about: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -242,4 +244,5 @@ def _copied(unit: Template, copies: NDArray[np.float64], named: NDArray[np.str_]
         given={name: np.tile(there, many) for name, there in unit.given.items()},
         motif=np.tile(unit.motif, many),
         bodies=np.tile(unit.bodies, many),
+        copies=many,
     )

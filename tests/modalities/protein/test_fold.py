@@ -286,7 +286,8 @@ class TestDesigns:
         force = guiding(fold.potential)
 
         def cost(samples: Any) -> float:
-            ca = torch.from_numpy(np.stack([of_structure(x).backbone[:, 1] for x in samples]))
+            # as drawn: of an untrained network no bond can be closed where it is
+            ca = samples.state["positions"][:, : len(fold)] * net.modality.unit
             return -float(force.value(ca, None, layout(fold)).mean())
 
         plain = cost(design(net, str(len(fold)), secondary=LETTERS, **how))

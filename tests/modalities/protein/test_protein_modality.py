@@ -272,7 +272,10 @@ class TestVerbs:
         one = net.sample(3, steps=3, seed=2)
         two = net.sample(3, steps=3, seed=2, batch_size=1)
         for a, b in zip(one, two, strict=True):
-            assert rmsd(of_structure(a), of_structure(b)) < 0.01
+            assert (
+                rmsd(of_structure(a), of_structure(b)) < 0.1
+            )  # bonds of an untrained network are closed from afar
+        assert torch.allclose(one.state["positions"][:, :12], two.state["positions"][:, :12], atol=1e-4)
         assert rmsd(of_structure(net.sample(1, steps=3, seed=2, length=12)[0]), protein(12)) > 1
 
     def test_a_motif_is_kept(self) -> None:

@@ -112,7 +112,7 @@ class TestClosure:
         follows[30] = False
         one, _ = closed(r, ca, follows)
         two, _ = closed(r[:30], ca[:30], follows[:30])
-        assert torch.allclose(one[:30], two, atol=1e-6)
+        assert torch.allclose(one[:30], two, atol=5e-3)  # they share the steps of a descent, and its end
 
     def test_a_cis_bond_stays_cis(self) -> None:
         x = torch.from_numpy(built([STRAND] * 12, cis=6)).double()
@@ -152,6 +152,29 @@ def test_residues_that_overlap_are_moved_apart() -> None:
     assert still.norm(dim=-1).max() < 0.3  # what does not overlap hardly moves
 
 
+def test_a_short_way_to_a_kept_residue_is_a_gap_and_no_cis_bond() -> None:
+    x = atoms(24)
+    r, ca = frames_of(x)
+    kept = torch.arange(24) >= 12
+    pushed = ca.clone()
+    pushed[:12] += 0.7 * torch.nn.functional.normalize(ca[12] - ca[11], dim=-1)
+    assert (pushed[12] - pushed[11]).norm() < 3.2
+    joined = bonds(backbone_of(*closed(r, pushed, torch.arange(24) > 0, fixed=kept)))
+    assert abs(joined["CA-CA"][11] - 3.80) < 0.05 and abs(joined["C-N"][11] - C_N) < 0.01
+    assert abs(joined["CA-C-N"][11] - 117.2) < 3 and abs(joined["C-N-CA"][11] - 121.7) < 3
+
+
+def test_copies_of_a_unit_move_alike() -> None:
+    r, ca, follows = TestClosure().shaken()
+    turn = so3.exp(torch.tensor([0.0, 0.0, math.pi], dtype=torch.float64))
+    away = ca + torch.tensor([12.0, 0.0, 0.0])
+    both = torch.cat([r, turn @ r]), torch.cat([away, away @ turn.T]), torch.cat([follows, follows])
+    turned, at = closed(*both, apart=True, copies=2)
+    n = len(ca)
+    assert torch.allclose(turn @ turned[:n], turned[n:], atol=1e-12)
+    assert torch.allclose(at[:n] @ turn.T, at[n:], atol=1e-9) and not torch.equal(at, both[1])
+
+
 def test_what_is_built_is_bound_to_the_atoms_that_kept_residues_have() -> None:
     """Real residues are not the rigid one: bonds to them are closed where their own atoms are."""
     chain = protein([LOOP] * 24)
@@ -177,4 +200,4 @@ def test_what_is_built_is_bound_to_the_atoms_that_kept_residues_have() -> None:
 
     still, x = closed(rotations, ca, follows, fixed=kept, anchors=bent)
     assert torch.equal(x[kept], ca[kept]) and torch.equal(still[kept], rotations[kept])
-    assert worst(bent) < 0.02 < 0.03 < worst(None)
+    assert worst(bent) < 0.005 < 0.01 < worst(None)
