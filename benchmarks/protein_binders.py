@@ -4,8 +4,9 @@ There are no complexes among the shared chains, each of which is centred by itse
 chains of at most 75 residues (:data:`TARGETS`), and their hotspots the best patch of three exposed residues
 (:func:`langevin.modalities.protein.metrics.surface.patch`). For each target ``n`` binders of 50 to 60 residues
 are drawn four times: asked for the hotspots; and, as the control, asked for the best patch that is 12 Å away
-from these; either by the model's own condition, or with the potential hotspot_ncontacts as well. All of them
-are scored at the hotspots:
+from these; either as designs are by default, where the binder is moved off the target and onto its hotspots as a
+rigid body on its way (:mod:`langevin.modalities.protein.docking`), or left where the network draws it
+(``clearance=0``), which knows of hotspots by its condition alone. All of them are scored at the hotspots:
 
     touch two hotspots      share of designs of which at least two hotspots have a CA of the binder within 8 Å
                             of their CA
@@ -37,7 +38,7 @@ TARGETS = {
 }
 BINDER = "50-60"
 TOUCHED = 2  # hotspots
-POTENTIALS = {"": (), " and potential": ("type:hotspot_ncontacts",)}
+KINDS: dict[str, dict[str, float]] = {"": {}, ", left where it is drawn": {"clearance": 0.0}}
 
 
 def halves(chains: Sequence[Protein]) -> list[float]:
@@ -84,18 +85,16 @@ def binders(model: Any, held: Sequence[Protein], n: int = 20, **options: Any) ->
         labels = [",".join(target.label(int(k)) for k in chosen) for chosen in (hot, other)]
         contig = f"{BINDER}/0 {target.label(0)}-{target.label(-1).removeprefix(chain)}"
         case = f"{name}, hotspots {labels[0]}; others {labels[1]}"
-        for how, strings in POTENTIALS.items():
+        for how, more in KINDS.items():
             asked, control = (
                 [
                     scored(made, target, hot.tolist())
-                    for made in drawn(
-                        design(model, contig, target, n, hotspots=text, potentials=strings, **options)
-                    )
+                    for made in drawn(design(model, contig, target, n, hotspots=text, **more, **options))
                 ]
                 for text in labels
             )
             rows += [
-                judged(case, f"touch two hotspots, by condition{how}",
+                judged(case, f"touch two hotspots{how}",
                        wilson(sum(touch for touch, _ in asked), n), 0.5, least=True),
                 judged("", "… where others were asked for", wilson(sum(touch for touch, _ in control), n)),
                 judged("", "clashes with the target per 100 residues",

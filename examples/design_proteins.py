@@ -41,9 +41,8 @@ ring.save(args.out / "ring", overwrite=True)
 
 # the target stays as it is, and a chain of 40 residues is drawn beside it
 binders = design(
-    model, args.binder or f"40/0 A1-{args.length}", motif, n=2, hotspots=args.hotspots,
-    potentials="type:hotspot_ncontacts", seed=4, **how,
-)  # fmt: skip
+    model, args.binder or f"40/0 A1-{args.length}", motif, n=2, hotspots=args.hotspots, seed=4, **how
+)
 binders.save(args.out / "binders", overwrite=True)
 binders.report(args.out / "binders.html")
 

@@ -35,7 +35,8 @@ __all__ = ["closed"]
 CIS_BELOW = 3.4  # Å of CA–CA
 STEPS, _HISTORY, _STILL = 150, 50, 1e-6  # at most; rad and Å of a step that ends it
 _ATOMS = 0.06  # s_a, Å
-_JOINS, _BESIDE, _MORE = 0.25, 4, 3  # s_a of as many residues beside fixed ones, Å; and times the steps
+_LOOSE, _BESIDE = 0.25, 4  # s_a, Å, of as many residues beside fixed ones, and around those that overlap
+_MORE = 3  # times the steps where some are fixed
 _OVERLAPS = 0.02  # s_r, Å
 _NEAR = 7.5  # Å of CA–CA, beyond which residues do not overlap
 _LEAST_CA = 3.9  # Å
@@ -97,11 +98,15 @@ def closed(
     scale = torch.tensor(_BONDS, dtype=torch.float64, device=ca.device)[:, None]
     moves = torch.ones(len(ca), 1, dtype=torch.float64, device=ca.device)
     near = torch.full((len(ca), 1, 1), _ATOMS, dtype=torch.float64, device=ca.device)
+    if pairs is not None:
+        over = _overlap(ideal_atoms(start_r, start_x), follows, pairs).amax((1, 2)) > 0
+        met = torch.zeros(len(ca), dtype=torch.bool, device=ca.device)
+        met[pairs[:, over].flatten()] = True
+        near[_around(met, follows)] = _LOOSE
     if fixed is not None and bool(fixed.any()):
         moves = moves * (~fixed)[:, None]
-        near[_beside(fixed, follows)] = (
-            _JOINS  # what is between a fixed residue and the rest must bridge their gap
-        )
+        # what is between a fixed residue and the rest must bridge their gap
+        near[_around(fixed, follows)] = _LOOSE
         steps = _MORE * steps
     unit = start_x[: len(start_x) // copies]
     turn, shift = torch.zeros_like(unit).requires_grad_(), torch.zeros_like(unit).requires_grad_()
@@ -146,14 +151,14 @@ def closed(
     return moved.to(rotations), at.to(ca)
 
 
-def _beside(fixed: Tensor, follows: Tensor) -> Tensor:
-    """(n,) which residues are bound to a fixed one by at most so many bonds."""
-    reached = fixed.clone()
+def _around(chosen: Tensor, follows: Tensor) -> Tensor:
+    """(n,) chosen residues, and those bound to one of them by at most so many bonds."""
+    reached = chosen.clone()
     for _ in range(_BESIDE):
         up = torch.cat([reached.new_zeros(1), reached[:-1]]) & follows
         down = torch.cat([(reached & follows)[1:], reached.new_zeros(1)])
         reached = reached | up | down
-    return reached & ~fixed
+    return reached
 
 
 def _near(ca: Tensor, follows: Tensor) -> Tensor:

@@ -410,7 +410,7 @@ A folder that holds designs of the same request is continued: -n is what there i
 for example:
   langevin design 80-100 -n 8 --seed 0 --out runs/free
   langevin design "10-40/A163-181/10-40" --input 5TPN.pdb -n 100 --out runs/scaffolds
-  langevin design "60/0 B1-70" --input target.pdb --hotspots B30,B33 --potential type:hotspot_ncontacts
+  langevin design "60/0 B1-70" --input target.pdb --hotspots B30,B33
   langevin design 180 --symmetry C3
   langevin design --fold scaffold.pdb -n 20
   langevin design 'contigmap.contigs=[79-79]' inference.input_pdb=2KL8.pdb diffuser.partial_T=10 diffuser.T=50

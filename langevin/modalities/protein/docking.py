@@ -1,15 +1,19 @@
-r"""Chains that stand off one another: at every question whole chains move as rigid bodies until none runs into another.
+r"""Chains that stand off one another: whole chains move as rigid bodies on their way until none runs into another.
 
 A network that has seen single chains draws two chains as one globule, and a binder into its target. A force on residues
 that are too near takes chains apart residue by residue, and their folds with them; here chain c of the clean estimate is
-moved by one vector v_c, down
+moved by one vector v_c. With d_ij the distance of CA i and j of different chains as they are moved, v goes down
 
-    E(v) = Σ_pairs max(0, r − |x_i + v_c(i) − x_j − v_c(j)|)² / 2  +  Σ_hotspots max(0, min_i |x_i + v_c(i) − x_h| − a)² / 2
+    E = Σ_ij max(0, r − d_ij)² / 2  +  Σ_h max(0, min_i d_ih − a)² / 2
 
-with pairs of CA of different chains, r the clearance, and hotspots that want a CA of a moving chain within a. What is
-believed at every step stands clear, so that the network draws the rest of the way what fits there. Vectors turn with the
-estimate: an equivariant denoiser stays one, and symmetric assemblies stay symmetric. Chains of which residues are kept
-in their place do not move. Nothing of this is in training.
+r the clearance, h hotspots, which want a CA of a moving chain within a = 7 Å; where nobody asks for hotspots, each chain's
+ten nearest pairs, which make an interface, want to be as near, with a tenth of the weight. The gradient of E does not know
+the way out of a chain, so that chains that are inside of one another first go out of it in a line: that of their middles, or
+out of the target's surface at the hotspots.
+
+What is believed at every step stands clear, so that the network draws the rest of the way what fits there. Vectors turn
+with the estimate: an equivariant denoiser stays one, and symmetric assemblies stay symmetric. Chains of which residues are
+kept in their place do not move. Nothing of this is in training.
 
 It goes outside of forces, which push single residues, and inside of what is known.
 """
@@ -29,6 +33,8 @@ from langevin.core.processes import Gaussian, Process, join, split
 from langevin.core.recall import remember, remembered
 
 __all__ = ["CLEARANCE", "Docking", "parted"]
+
+Pairs = tuple[Tensor, Tensor, Tensor]  # row, first and second residue
 
 CLEARANCE = 5.0  # Å of CA and CA: strands of a sheet have 4.8, helices side by side 6 and more
 _UNTIL = 0.6  # before that a belief is no chain yet, and chains that are led by it lose each other
@@ -127,9 +133,6 @@ def parted(
     return torch.where(free[..., None], shift[body], 0.0).to(ca)
 
 
-Pairs = tuple[Tensor, Tensor, Tensor]  # row, first and second residue
-
-
 def _out(
     x: Tensor,
     body: Tensor,
@@ -143,7 +146,7 @@ def _out(
     """Shifts (bodies, 3) that take bodies that are inside one another apart, roughly.
 
     Two bodies go along the line of their middles, a single one that has hotspots out of the surface there, until not much
-    of them overlaps. The gradient of E does not know the way out of a body.
+    of them overlaps.
     """
     size = x.new_zeros(len(x) * each).index_add_(0, body[there], x.new_ones(int(there.sum())))
     middle = torch.zeros(len(size), 3).to(x).index_add_(0, body[there], x[there]) / size.clamp(min=1)[:, None]

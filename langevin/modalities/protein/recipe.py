@@ -28,6 +28,7 @@ def trace_defaults(data: Any, given: dict[str, Any]) -> dict[str, Any]:
     own = _proteins(data, given)
     own["name"] = "my-traces"
     own["modality"]["name"] = "protein-trace"
+    del own["modality"]["rotations"]
     for tree in (own["parametrisation"], own["objective"]["scales"], own["sampling"]["lag"]):
         del tree["frames"]
     return _settled(own, given)
@@ -54,6 +55,7 @@ def _proteins(data: Any, given: dict[str, Any]) -> dict[str, Any]:
             "sizes": {str(n): int(count) for n, count in zip(sizes, counts, strict=True)},
             "pad": 16,
             "paired": bool(network.get("pair_width")),
+            "rotations": {"name": "igso3"},
             "repulsion": 0.4,
         },
         "network": {
