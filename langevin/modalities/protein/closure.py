@@ -37,7 +37,7 @@ STEPS, _HISTORY, _STILL = 150, 50, 1e-6  # at most; rad and Å of a step that en
 _ATOMS = 0.06  # s_a, Å
 _LOOSE, _BESIDE = 0.25, 4  # s_a, Å, of as many residues beside fixed ones, and around those that overlap
 _MORE = 3  # times the steps where some are fixed
-_OVERLAPS = 0.02  # s_r, Å
+_OVERLAPS, _MUCH = 0.02, 0.2  # s_r, Å; and Å of overlap from which residues are as loose as that
 _NEAR = 7.5  # Å of CA–CA, beyond which residues do not overlap
 _LEAST_CA = 3.9  # Å
 _RADII = (1.55, 1.70, 1.70, 1.52)  # Å, of N, CA, C and O
@@ -99,14 +99,15 @@ def closed(
     moves = torch.ones(len(ca), 1, dtype=torch.float64, device=ca.device)
     near = torch.full((len(ca), 1, 1), _ATOMS, dtype=torch.float64, device=ca.device)
     if pairs is not None:
-        over = _overlap(ideal_atoms(start_r, start_x), follows, pairs).amax((1, 2)) > 0
-        met = torch.zeros(len(ca), dtype=torch.bool, device=ca.device)
-        met[pairs[:, over].flatten()] = True
-        near[_around(met, follows)] = _LOOSE
+        over = _overlap(ideal_atoms(start_r, start_x), follows, pairs).amax((1, 2))
+        most = torch.zeros(len(ca), dtype=torch.float64, device=ca.device)
+        for those in pairs:
+            most.scatter_reduce_(0, those, over, "amax")
+        near += (_LOOSE - _ATOMS) * (_around(most, follows) / _MUCH).clamp(max=1)[:, None, None]
     if fixed is not None and bool(fixed.any()):
         moves = moves * (~fixed)[:, None]
         # what is between a fixed residue and the rest must bridge their gap
-        near[_around(fixed, follows)] = _LOOSE
+        near[_around(fixed.double(), follows) > 0] = _LOOSE
         steps = _MORE * steps
     unit = start_x[: len(start_x) // copies]
     turn, shift = torch.zeros_like(unit).requires_grad_(), torch.zeros_like(unit).requires_grad_()
@@ -151,13 +152,13 @@ def closed(
     return moved.to(rotations), at.to(ca)
 
 
-def _around(chosen: Tensor, follows: Tensor) -> Tensor:
-    """(n,) chosen residues, and those bound to one of them by at most so many bonds."""
-    reached = chosen.clone()
+def _around(values: Tensor, follows: Tensor) -> Tensor:
+    """(n,) the largest of the values (n,), from 0, of each residue and of those bound to it by at most so many bonds."""
+    reached = values
     for _ in range(_BESIDE):
-        up = torch.cat([reached.new_zeros(1), reached[:-1]]) & follows
-        down = torch.cat([(reached & follows)[1:], reached.new_zeros(1)])
-        reached = reached | up | down
+        up = torch.cat([reached.new_zeros(1), reached[:-1]]) * follows
+        down = torch.cat([(reached * follows)[1:], reached.new_zeros(1)])
+        reached = torch.maximum(reached, torch.maximum(up, down))
     return reached
 
 

@@ -273,7 +273,7 @@ class TestVerbs:
         two = net.sample(3, steps=3, seed=2, batch_size=1)
         for a, b in zip(one, two, strict=True):
             assert (
-                rmsd(of_structure(a), of_structure(b)) < 0.1
+                rmsd(of_structure(a), of_structure(b)) < 0.5
             )  # bonds of an untrained network are closed from afar
         assert torch.allclose(one.state["positions"][:, :12], two.state["positions"][:, :12], atol=1e-4)
         assert rmsd(of_structure(net.sample(1, steps=3, seed=2, length=12)[0]), protein(12)) > 1
