@@ -24,10 +24,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
+from langevin.core.guidance import cfg
 from langevin.core.guidance.base import Chain, Guidance
 from langevin.core.guidance.symmetry import symmetry as symmetric
 from langevin.core.rng import Stream
-from langevin.modalities.protein.docking import CLEARANCE, Docking
+from langevin.modalities.protein.docking import CLEARANCE, LARGEST, Docking
 from langevin.modalities.protein.fold import Fold, numbered
 from langevin.modalities.protein.guiding import guiding
 from langevin.modalities.protein.placing import Placing, bodies_of
@@ -101,9 +102,9 @@ def design(
         free: kept stretches that lie where the run puts them, each a rigid body, and not as in the input: True for all, or
             "A10-25;A60-72,B1-5", where those with a comma between them stay together and those that are not named stay in
             the frame of the input; see :mod:`langevin.modalities.protein.placing`.
-        clearance: Å of CA that chains keep between them. Chains that are built whole move as rigid bodies off others, onto
-            the hotspots, or, where there are none, up to them; see :mod:`langevin.modalities.protein.docking`. 0 leaves
-            all chains where the network puts them.
+        clearance: Å of CA that chains keep between them, about. Chains that are built whole move as rigid bodies off
+            others, onto the hotspots, or, where there are none, up to them; see
+            :mod:`langevin.modalities.protein.docking`. 0 leaves all chains where the network puts them.
         numbering: "input" or "design", of the residues of the designs.
         seed, first: of the random numbers; lengths are drawn from them, too.
         options: of ``model.sample``: steps, sampler, guidance, batch_size …
@@ -148,8 +149,8 @@ def design(
             copies=1 if copies is None else len(copies),
             **said,  # type: ignore[arg-type]
         )
-    if isinstance(clearance, bool) or not (isinstance(clearance, (int, float)) and 0 <= clearance < 100):
-        raise ValueError(f"clearance is in Å, at least 0 and below 100, got {clearance!r}")
+    if isinstance(clearance, bool) or not (isinstance(clearance, (int, float)) and 0 <= clearance <= LARGEST):
+        raise ValueError(f"clearance is in Å, from 0 to {LARGEST:g}, got {clearance!r}")
     strings = [potentials] if isinstance(potentials, str) else list(potentials)
     settings = {
         "hotspots": hotspots if plan is not contig else ",".join(map(str, plan.hotspots)) or None,
@@ -193,11 +194,10 @@ def design(
         last.append(Placing(state, bodies_in(made, state["residues"].shape[1]), model.modality.unit))
     if more or last:
         given = options.pop("guidance", None)
-        if given is not None and not isinstance(given, Guidance):
-            raise ValueError(
-                "guidance of a symmetric, free or guided design must be one of lv.guidance, not a weight"
-            )
-        options["guidance"] = Chain((*more, *([given] if given is not None else []), *last))
+        weight = model.config.get("sampling", {}).get("guidance", 1.0) if given is None else given
+        if not isinstance(weight, Guidance):
+            weight = None if weight == 1 else cfg(float(weight))
+        options["guidance"] = Chain((*more, *([weight] if weight is not None else []), *last))
     options |= {"seed": seed, "first": first}
     if partial is None:
         return model.sample(n, like=made, keep=KeepTemplates(), **options)  # type: ignore[no-any-return]

@@ -147,6 +147,11 @@ def _read(words: Sequence[str], flags: DesignFlags) -> _Asked:
         value = getattr(flags, name)
         if value is not None and not 0 <= value < float("inf"):
             raise ValueError(f"{_spelt(name)}: expected a number from 0, got {value}")
+    if flags.clearance is not None:
+        from langevin.modalities.protein.docking import LARGEST
+
+        if flags.clearance > LARGEST:
+            raise ValueError(f"--clearance is in Å, from 0 to {LARGEST:g}, got {flags.clearance:g}")
     if flags.fold is not None:
         if not Path(flags.fold).is_file():
             raise ValueError(f"--fold: there is no file {flags.fold!r}")

@@ -6,14 +6,14 @@ moved by one vector v_c. With d_ij the distance of CA i and j of different chain
 
     E = Σ_ij max(0, r − d_ij)² / 2  +  Σ_h max(0, min_i d_ih − a)² / 2
 
-r the clearance, h hotspots, which want a CA of a moving chain within a = 7 Å; where nobody asks for hotspots, each chain's
-ten nearest pairs, which make an interface, want to be as near, with a tenth of the weight. The gradient of E does not know
-the way out of a chain, so that chains that are inside of one another first go out of it in a line: that of their middles, or
-out of the target's surface at the hotspots.
+r the clearance, h hotspots, which want a CA of a moving chain within a = 7 Å; where nobody asks for hotspots, the ten
+residues of each chain that are nearest to others, which make an interface, want to be as near, with a tenth of the weight.
+The gradient of E does not know the way out of a chain: chains that are inside of one another first go out in a line, that of
+their middles, or out of the target's surface at the hotspots. At the end the first sum goes down alone.
 
-What is believed at every step stands clear, so that the network draws the rest of the way what fits there. Vectors turn
-with the estimate: an equivariant denoiser stays one, and symmetric assemblies stay symmetric. Chains of which residues are
-kept in their place do not move. Nothing of this is in training.
+What is believed at every step below t = 0.6 stands clear, so that the network draws the rest of the way what fits there.
+Vectors turn with the estimate: an equivariant denoiser stays one. Chains of which residues are kept in their place do not
+move. Nothing of this is in training.
 
 It goes outside of forces, which push single residues, and inside of what is known.
 """
@@ -26,26 +26,24 @@ import torch
 from torch import Tensor
 
 from langevin.core.denoiser import Denoiser, Memory
-from langevin.core.guidance.base import Guidance, Index, Question, answer, anywhere, gates, select
+from langevin.core.guidance.base import Guidance, Index, Question, answer, gates, select
 from langevin.core.guidance.known import known_rows
 from langevin.core.posteriors import Point, Posterior
 from langevin.core.processes import Gaussian, Process, join, split
 from langevin.core.recall import remember, remembered
 
-__all__ = ["CLEARANCE", "Docking", "parted"]
-
-Pairs = tuple[Tensor, Tensor, Tensor]  # row, first and second residue
+__all__ = ["CLEARANCE", "LARGEST", "Docking", "parted"]
 
 CLEARANCE = 5.0  # Å of CA and CA: strands of a sheet have 4.8, helices side by side 6 and more
+LARGEST = 20.0  # Å of clearance that may be asked for
 _UNTIL = 0.6  # before that a belief is no chain yet, and chains that are led by it lose each other
 _TOUCH = 7.0  # Å; a hotspot counts as touched below 8
 _AROUND = 15.0  # Å, of the target's residues around the hotspots
-_FURTHEST = 40  # Å on the way out
-_MUCH = 4.0  # Å², sum of squares of overlaps that is left to the descent
-_STEPS, _RATE = 40, 0.5  # of the descent
-_LONGEST = 1.0  # Å of a step of the descent
-_RANGE = 10.0  # Å by which pairs come nearer in a descent, at most
-_MEETING, _PULL = 10, 0.1  # pairs that make an interface, and their pull beside what is too near
+_FURTHEST = 40  # Å on the way out, in steps of one
+_MUCH = 4.0  # Å², sum of squares of overlaps of two bodies that is left to the descent
+_STEPS, _LAST, _RATE = 40, 20, 0.5  # of the descent, and of its end without pulls
+_LONGEST = 1.0  # Å of a step
+_MEETING, _PULL = 10, 0.1  # residues that make an interface, and their pull beside what is too near
 _STILL = 1e-3  # Å of a step that ends it
 
 
@@ -56,7 +54,8 @@ class Docking(Guidance):
     Args:
         chains: (1 or B, N), number of the chain of each residue from 0; −1 where there is none.
         moving: (1 or B, N), residues of chains that move.
-        hotspots: (1 or B, N), residues that moving chains are to touch; nobody asks for any when None.
+        hotspots: (1 or B, N), residues that moving chains are to touch, of chains that do not move; nobody asks for any when
+            None.
         clearance: r, Å.
         until: the time below which chains move.
         unit: Å of one unit of the state.
@@ -77,7 +76,9 @@ class Docking(Guidance):
     def believe(self, inner: Denoiser, q: Question) -> tuple[list[Posterior], Memory]:
         beliefs, memory = answer(inner, q)
         gate = gates(inner.process, q.t, (0.0, self.until))
-        if not anywhere(gate):
+        assert isinstance(q.x_t, dict)
+        moving = _fitted(self.moving, q.x_t["positions"], 0)
+        if not bool((_open(gate["positions"], moving) & moving).any()):  # what is kept has its time at 0
             return beliefs, memory
         beliefs = [
             select(inner.process, gate, self._parted(inner.process, belief, q), belief) for belief in beliefs
@@ -119,126 +120,138 @@ def parted(
         chains, moving, hotspots: as of :class:`Docking`, (B, N).
         clearance: Å.
     """
-    # a state that is not finite is a failure of its own row, not of all
-    x = torch.nan_to_num(ca.detach().double(), 0.0, 0.0, 0.0)
+    # a state that is not finite is a failure of its own row, not of all; mps has no float64
+    x = torch.nan_to_num(
+        ca.detach().to(torch.float32 if ca.device.type == "mps" else torch.float64), 0.0, 0.0, 0.0
+    )
     there, free = chains >= 0, moving & (chains >= 0)
     each = int(chains.max()) + 2  # bodies of a row; the last is all that does not move
     body = torch.where(free, chains, each - 1) + each * torch.arange(len(x), device=x.device)[:, None]
-    hot = None if hotspots is None else hotspots & there & ~free
-    row, i, j = torch.nonzero(
-        (there[:, :, None] & there[:, None] & (body[:, :, None] != body[:, None])).triu(), as_tuple=True
-    )
-    shift = _out(x, body, there, free, hot, (row, i, j), each, clearance)
-    shift = _settled(x, body, free, hot, (row, i, j), clearance, shift)
-    return torch.where(free[..., None], shift[body], 0.0).to(ca)
+    other = there[:, :, None] & there[:, None] & (body[:, :, None] != body[:, None])
+    hot = torch.zeros_like(free) if hotspots is None else hotspots & there & ~free
+    bodies = _Bodies(x, body, there, free, hot, other, each, clearance)
+    return (bodies.settled(bodies.out()))[body].to(ca)
 
 
-def _out(
-    x: Tensor,
-    body: Tensor,
-    there: Tensor,
-    free: Tensor,
-    hot: Tensor | None,
-    pairs: Pairs,
-    each: int,
-    clearance: float,
-) -> Tensor:
-    """Shifts (bodies, 3) that take bodies that are inside one another apart, roughly.
+@dataclass(frozen=True, eq=False)
+class _Bodies:
+    """Residues (B, N) of bodies that move, numbered through all rows, and of one in each row that does not."""
 
-    Two bodies go along the line of their middles, a single one that has hotspots out of the surface there, until not much
-    of them overlaps.
-    """
-    size = x.new_zeros(len(x) * each).index_add_(0, body[there], x.new_ones(int(there.sum())))
-    middle = torch.zeros(len(size), 3).to(x).index_add_(0, body[there], x[there]) / size.clamp(min=1)[:, None]
-    row, i, j = pairs
-    one, other = body[row, i], body[row, j]
-    way = middle[one] - middle[other]
-    if hot is not None:
-        moving = torch.zeros_like(size).index_fill_(0, body[free], 1.0).view(-1, each).sum(1)
-        weight = hot.to(x)[..., None]
-        spot = (x * weight).sum(1) / weight.sum(1).clamp(min=1)
-        around = (there & ~free & ((x - spot[:, None]).norm(dim=-1) < _AROUND)).to(x)[..., None]
-        normal = spot - (x * around).sum(1) / around.sum(1).clamp(min=1)
-        single = (hot.any(1) & (moving == 1))[row]
-        outward = torch.where(free[row, i][:, None], normal[row], -normal[row])
-        way = torch.where(single[:, None], outward, way)
-    way = torch.nn.functional.normalize(way, dim=-1)
-    p = x[row, i] - x[row, j]
-    along = (p * way).sum(-1)
-    meet = (p.square().sum(-1) - along.square() < clearance**2) & (along < clearance)
-    p, way, one, other = p[meet], way[meet], one[meet], other[meet]
-    key, of = torch.unique(one * len(size) + other, return_inverse=True)
-    far, open_ = x.new_zeros(len(key)), torch.ones(len(key), dtype=torch.bool, device=x.device)
-    for _ in range(_FURTHEST):
-        inside = (clearance - (p + far[of][:, None] * way).norm(dim=-1)).clamp(min=0)
-        open_ = x.new_zeros(len(key)).index_add_(0, of, inside.square()) > _MUCH
-        if not bool(open_.any()):
-            break
-        far = far + open_.to(x)
-    ways = torch.zeros(len(key), 3).to(x).index_copy_(0, of, way) * far[:, None]
-    mobile = torch.zeros_like(size).index_fill_(0, body[free], 1.0)[:, None]
-    a, b = key // len(size), key % len(size)
-    share = mobile[a] + mobile[b]  # two that move go half the way each
-    shift = torch.zeros(len(size), 3).to(x)
-    shift.index_add_(0, a, ways / share)
-    shift.index_add_(0, b, -ways / share)
-    return shift * mobile
+    x: Tensor  # (B, N, 3)
+    body: Tensor  # (B, N)
+    there: Tensor
+    free: Tensor
+    hot: Tensor
+    other: Tensor  # (B, N, N), pairs of different bodies
+    each: int  # bodies of a row
+    clearance: float
+
+    @property
+    def count(self) -> int:
+        return self.each * len(self.x)
+
+    @property
+    def mobile(self) -> Tensor:
+        """(bodies, 1), 1 for those that move."""
+        return self.x.new_zeros(self.count, 1).index_fill_(0, self.body[self.free], 1.0)
+
+    def summed(self, values: Tensor, bodies: Tensor) -> Tensor:
+        """Values (m, …) by body, (bodies, …)."""
+        return self.x.new_zeros(self.count, *values.shape[1:]).index_add_(0, bodies, values)
+
+    def near(self, shift: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Of each pair nearer than the clearance the two bodies, what lies between (m, 3), and how much too near."""
+        at = self.x + shift[self.body]
+        row, i, j = torch.nonzero((torch.cdist(at, at) < self.clearance) & self.other, as_tuple=True)
+        one, other = self.body[row, i], self.body[row, j]
+        row, i, j, one, other = (part[one < other] for part in (row, i, j, one, other))
+        between = at[row, i] - at[row, j]
+        return one, other, between, (self.clearance - between.norm(dim=-1)).clamp(min=0)
+
+    def out(self) -> Tensor:
+        """Shifts (bodies, 3) that take bodies that are inside one another apart, roughly."""
+        size = self.summed(self.there.to(self.x).flatten(), self.body.flatten())[:, None]
+        middle = self.summed(
+            (self.x * self.there[..., None]).flatten(0, 1), self.body.flatten()
+        ) / size.clamp(min=1)
+        normal, single = self._normals()
+        mobile, shift = self.mobile, torch.zeros_like(middle)
+        for _ in range(_FURTHEST):
+            one, other, _, depth = self.near(shift)
+            key, of = torch.unique(one * self.count + other, return_inverse=True)
+            deep = self.x.new_zeros(len(key)).index_add_(0, of, depth.square()) > _MUCH
+            if not bool(deep.any()):
+                break
+            a, b = key[deep] // self.count, key[deep] % self.count
+            # a body that does not move is the last of its row, and so the second
+            way = torch.where(single[a // self.each, None], normal[a // self.each], middle[a] - middle[b])
+            way = torch.nn.functional.normalize(way, dim=-1) / (
+                mobile[a] + mobile[b]
+            )  # of two, each goes half
+            step = (self.summed(way, a) - self.summed(way, b)) * mobile
+            shift = shift + step / step.norm(dim=-1, keepdim=True).clamp(min=1)
+        return shift
+
+    def _normals(self) -> tuple[Tensor, Tensor]:
+        """Out of the surface at the hotspots, (B, 3); and (B,) in which rows that is the way: where one body moves."""
+        weight = self.hot.to(self.x)[..., None]
+        spot = (self.x * weight).sum(1) / weight.sum(1).clamp(min=1)
+        far = (self.x - spot[:, None]).norm(dim=-1)
+        around = (self.there & ~self.free & (far < _AROUND)).to(self.x)[..., None]
+        normal = spot - (self.x * around).sum(1) / around.sum(1).clamp(min=1)
+        return normal, self.hot.any(1) & (self.mobile.view(-1, self.each).sum(1) == 1)
+
+    def settled(self, shift: Tensor) -> Tensor:
+        """Shifts (bodies, 3) from which E has come down; rows that stand still are left alone."""
+        mobile = self.mobile
+        going = mobile.view(-1, self.each).amax(1) > 0
+        for k in range(_STEPS + _LAST):
+            one, other, between, depth = self.near(shift)
+            push = (depth / between.norm(dim=-1).clamp(min=1e-6))[:, None] * between
+            slope = self.summed(push, one) - self.summed(push, other)
+            ones = torch.ones_like(depth)[:, None]
+            met = 1 + self.summed(ones, one) + self.summed(ones, other)
+            if k < _STEPS:
+                slope = slope + self._pulled(self.x + shift[self.body])
+            step = _RATE * slope / met.sqrt() * mobile * going.repeat_interleave(self.each)[:, None]
+            step = step / (step.norm(dim=-1, keepdim=True) / _LONGEST).clamp(min=1)
+            shift = shift + step
+            going = step.norm(dim=-1).view(-1, self.each).amax(1) > _STILL
+            if k == _STEPS - 1:  # all rows end alike
+                going = torch.ones_like(going)
+            elif not bool(going.any()) and k >= _STEPS:
+                break
+        return shift
+
+    def _pulled(self, at: Tensor) -> Tensor:
+        """The pull of hotspots, or of an interface, (bodies, 3)."""
+        distance = torch.cdist(at, at).masked_fill(~self.other, torch.inf)
+        asked = self.hot.any(1)
+        # a hotspot pulls the moving residue that is nearest to it; of a free chain those nearest to others are pulled there
+        far, nearest = distance.masked_fill(~self.free[:, None], torch.inf).min(2)
+        row, h = torch.nonzero(self.hot & far.isfinite(), as_tuple=True)
+        i = nearest[row, h]
+        pull = self.summed(_towards(at[row, h] - at[row, i]), self.body[row, i])
+        far, nearest = distance.min(2)
+        row, i = torch.nonzero(self.free & ~asked[:, None] & far.isfinite(), as_tuple=True)
+        length, mine = far[row, i], self.body[row, i]
+        order = torch.argsort(length, stable=True)
+        order = order[torch.argsort(mine[order], stable=True)]
+        count = torch.bincount(mine, minlength=self.count)
+        rank = torch.arange(len(mine), device=mine.device) - (count.cumsum(0) - count)[mine[order]]
+        row, i = (part[order[rank < _MEETING]] for part in (row, i))
+        j = nearest[row, i]
+        half = _PULL / 2 * _towards(at[row, j] - at[row, i])  # of both, so that together they do not wander
+        return pull + self.summed(half, self.body[row, i]) - self.summed(half, self.body[row, j])
 
 
-def _settled(
-    x: Tensor, body: Tensor, free: Tensor, hot: Tensor | None, pairs: Pairs, clearance: float, shift: Tensor
-) -> Tensor:
-    """Shifts (bodies, 3) from which E has come down."""
-    row, i, j = pairs
-    moved = x + shift[body] * free[..., None]
-    near = (moved[row, i] - moved[row, j]).norm(dim=-1) < clearance + _RANGE
-    row, i, j = row[near], i[near], j[near]
-    one, other = body[row, i], body[row, j]
-    apart = x[row, i] - x[row, j]
-    mobile = torch.zeros(len(shift), 1).to(x).index_fill_(0, body[free], 1.0)
-    asked = torch.zeros(len(x), dtype=torch.bool, device=x.device) if hot is None else hot.any(1)
-    lonely = ~asked.repeat_interleave(len(shift) // len(x))
-    for _ in range(_STEPS):
-        between = apart + shift[one] - shift[other]
-        distance = between.norm(dim=-1, keepdim=True).clamp(min=1e-6)
-        inside = (clearance - distance).clamp(min=0)
-        push, crowded = inside / distance * between, (inside > 0).to(x)
-        slope, met = torch.zeros_like(shift), torch.ones_like(mobile)
-        for bodies, sign in ((one, 1), (other, -1)):
-            slope.index_add_(0, bodies, sign * push)
-            met.index_add_(0, bodies, crowded)
-        slope = slope + _PULL * _joined(between, distance[:, 0], one, other, len(shift), lonely)
-        if hot is not None:
-            slope = slope + _drawn(x + shift[body], body, free, hot, len(shift))
-        step = _RATE * slope / met.sqrt() * mobile
-        step = step / (step.norm(dim=-1, keepdim=True) / _LONGEST).clamp(min=1)
-        shift = shift + step
-        if float(step.abs().amax()) < _STILL:
-            break
-    return shift
+def _towards(way: Tensor) -> Tensor:
+    """Ways (m, 3) to what should be touched, as far as it is out of reach."""
+    length = way.norm(dim=-1, keepdim=True)
+    return way * (length - _TOUCH).clamp(min=0) / length.clamp(min=1e-6)
 
 
-def _joined(
-    between: Tensor, distance: Tensor, one: Tensor, other: Tensor, bodies: int, lonely: Tensor
-) -> Tensor:
-    """The pull of the nearest pairs of each body on it, (bodies, 3)."""
-    mine = torch.cat([one, other])
-    away, length = torch.cat([between, -between]), distance.repeat(2)
-    order = (mine * 1e4 + length).argsort()
-    count = torch.bincount(mine, minlength=bodies)
-    rank = torch.arange(len(mine), device=mine.device) - (count.cumsum(0) - count)[mine[order]]
-    nearest = order[(rank < _MEETING) & lonely[mine[order]]]
-    far = (length[nearest] - _TOUCH).clamp(min=0) / length[nearest]
-    return between.new_zeros(bodies, 3).index_add_(0, mine[nearest], -far[:, None] * away[nearest])
-
-
-def _drawn(x: Tensor, body: Tensor, free: Tensor, hotspots: Tensor, bodies: int) -> Tensor:
-    """The pull of hotspots that no moving chain touches on the chain whose residue is nearest, (bodies, 3)."""
-    pull = x.new_zeros(bodies, 3)
-    row, h = torch.nonzero(hotspots & free.any(1, keepdim=True), as_tuple=True)
-    to = x[row, h][:, None] - x[row]  # (hotspots, N, 3)
-    distance = to.norm(dim=-1).masked_fill(~free[row], torch.inf)
-    far, nearest = distance.min(1)
-    each = torch.arange(len(row), device=x.device)
-    vector = to[each, nearest] * ((far - _TOUCH).clamp(min=0) / far.clamp(min=1e-6))[:, None]
-    return pull.index_add_(0, body[row, nearest], vector)
+def _open(gate: bool | Tensor, like: Tensor) -> Tensor:
+    """A gate of all, of samples (B,) or of elements (B, N), as (B, N)."""
+    wide = torch.as_tensor(gate, device=like.device)
+    return (wide if wide.ndim != 1 else wide[:, None]).expand(like.shape)
