@@ -72,6 +72,7 @@ def main() -> None:
     summary = str(config["summary"])
     protein = config["modality"]["name"] == "protein"
     seeds = "Design k has the seed k" if protein else "Consecutive samples of seed 0"
+    began = ", begun from the weights of a model before" if training.get("start") else ""
     parts = [
         f"# {name}\n",
         f"{summary[0].upper()}{summary[1:]}. {info.parameters:,} parameters; conditions: {conditions}.\n",
@@ -79,7 +80,7 @@ def main() -> None:
         "## Licence\n",
         f"{info.licence}. {info.attribution.rstrip('.')}.\n",
         "## Training\n",
-        f"`langevin train experiment={name.replace('-', '_')}`: {training['steps']:,} steps of {training['batch']}, "
+        f"`langevin train experiment={name.replace('-', '_')}`{began}: {training['steps']:,} steps of {training['batch']}, "
         f"{training['optimizer']}, learning rate {training['lr']}, seed {training['seed']}; the weights are the average of "
         f"relative width {training['average'][0]}, stored in half precision.\n",
         curve(options.folder / "log.csv"),
