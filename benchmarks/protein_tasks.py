@@ -8,7 +8,7 @@ for each, the model's own defaults, seed 0:
 
     sequence for a backbone     recovery, the share of residues whose type is the chain's own, beside the recovery of the
                                 commonest types of the training chains in each secondary structure, and of another chain's
-                                sequence
+                                sequence; and with types drawn at a temperature of 0.1
     loop                        a stretch of ten residues that are neither helix nor strand nor an end (or near to
                                 that) drawn anew: RMSD of its backbone in the frame of the chain, not superposed, beside a
                                 straight line of CA between its ends; and whether the bonds at the joins are real ones
@@ -51,6 +51,7 @@ from langevin.modalities.protein.secondary import secondary
 from langevin.modalities.statistics import bootstrap, wilson
 
 LOOP, PIECE, FOLDS = 10, 12, 14
+COLD = 0.1  # temperature of types
 JOIN = 0.15  # Å of CA–CA from trans or cis
 
 
@@ -111,16 +112,22 @@ def tm(a: Protein, b: Protein) -> float:
 
 def sequences(model: Any, chains: Sequence[Protein], training: Sequence[Protein]) -> list[dict[str, str]]:
     given = lv.keep.leaves("positions", "frames", "secondary")
-    made = drawn(model.sample(len(chains), like=list(chains), keep=given, seed=0))
+    made, cold = (
+        drawn(model.sample(len(chains), like=list(chains), keep=given, seed=0, temperature=t))
+        for t in (None, {"residues": COLD})
+    )
     usual = common(training)
     plain = [np.mean([usual[x] == t for x, t in zip(secondary(c), c.types, strict=True)]) for c in chains]
     other = [
         np.mean(c.types[: min(len(c), len(o))] == o.types[: min(len(c), len(o))])
         for c, o in zip(chains, [*chains[1:], chains[0]], strict=True)
     ]
-    own = [np.mean(a.types == b.types) for a, b in zip(made, chains, strict=True)]
+    own, colder = (
+        [np.mean(a.types == b.types) for a, b in zip(some, chains, strict=True)] for some in (made, cold)
+    )
     return [
         {"task": "sequence for a backbone", "figure": "recovery", "value": mean(own)},
+        {"task": "", "figure": f"… at a temperature of {COLD:g}", "value": mean(colder)},
         {"task": "", "figure": "… of the commonest types", "value": mean(plain)},
         {"task": "", "figure": "… of another chain's", "value": mean(other)},
     ]
