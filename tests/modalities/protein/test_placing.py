@@ -212,7 +212,6 @@ def test_bodies_by_name() -> None:
         (CONTIG, {"free": ""}, "without residues"),
         (CONTIG, {"free": 2}, "got 2"),
         (CONTIG, {"inpaint_str": "A3-4"}, "inpaint_str"),
-        (CONTIG, {"guidance": 2.0}, "lv.guidance"),
     ],
 )
 def test_what_cannot_be_free(net: Any, source: Protein, contig: str, more: Any, message: str) -> None:
