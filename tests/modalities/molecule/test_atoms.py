@@ -74,8 +74,9 @@ def test_a_sample_of_qm9_goes_to_mol_and_back_with_its_smiles(qm9: Archive) -> N
 
 
 @pytest.mark.slow
-def test_all_of_qm9_goes_to_mol_and_back_with_its_smiles(qm9: Archive) -> None:
-    assert lost(qm9, range(len(qm9))) == []
+def test_a_quarter_of_qm9_goes_to_mol_and_back_with_its_smiles(qm9: Archive) -> None:
+    """All of it does (2026-11-22), in 90 s, which are better spent elsewhere."""
+    assert lost(qm9, range(0, len(qm9), 4)) == []
 
 
 def test_the_order_of_bonds_matters_to_a_smiles_of_a_meso_cage_but_not_to_the_molecule(qm9: Archive) -> None:
